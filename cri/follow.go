@@ -1,0 +1,301 @@
+package cri
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/porthole-project/porthole/internal/watch"
+)
+
+// follower reads a CRI log from its first byte on, through rotation by anybody
+// (the file is renamed and the runtime opens a new one), to its end. It watches
+// the directory from before the container exists, so the order of the files is
+// known from the events and not guessed from names.
+type follower struct {
+	dir, base string
+	watch     *watch.Watcher
+
+	mu     sync.Mutex
+	chain  []*generation // files not yet read to their end, oldest first
+	ending bool          // the container has ended: the last file that closes is the last
+	cuts   int
+	change chan struct{} // closed and renewed at each change of the above
+	closed chan struct{}
+	once   sync.Once
+}
+
+// generation is one log file in the order of creation.
+type generation struct {
+	name   string // its present name in the directory
+	closes uint64 // how often a writer has closed it
+	seen   uint64 // counts events, so that a reader knows whether to look again
+}
+
+func follow(path string) (*follower, error) {
+	f := &follower{dir: filepath.Dir(path), base: filepath.Base(path), change: make(chan struct{}), closed: make(chan struct{})}
+	var err error
+	if f.watch, err = watch.Dir(f.dir); err != nil {
+		return nil, fmt.Errorf("follow log %s: %w", path, err)
+	}
+	go f.listen()
+	return f, nil
+}
+
+// Close ends the following; a run in progress returns soon.
+func (f *follower) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return f.watch.Close()
+}
+
+// listen turns the directory's events into the chain of generations.
+func (f *follower) listen() {
+	var from string // the name that a rename took away, until its other half comes
+	for e := range f.watch.Events() {
+		f.mu.Lock()
+		switch {
+		case e.Op.Has(watch.Overflow):
+			f.rescan()
+		case e.Op.Has(watch.Create) && e.Name == f.base:
+			f.chain = append(f.chain, &generation{name: f.base})
+		case e.Op.Has(watch.MovedFrom):
+			from = e.Name
+		case e.Op.Has(watch.MovedTo):
+			if g := f.named(from); g != nil {
+				g.name = e.Name
+			}
+			from = ""
+		}
+		if g := f.named(e.Name); g != nil {
+			g.seen++
+			if e.Op.Has(watch.CloseWrite) {
+				g.closes++
+			}
+		}
+		f.signal()
+		f.mu.Unlock()
+	}
+}
+
+// rescan makes up for lost events: the file being read stays, and whatever has
+// the log's name now comes next.
+func (f *follower) rescan() {
+	for _, g := range f.chain {
+		g.seen++
+	}
+	if f.named(f.base) == nil {
+		if _, err := os.Lstat(filepath.Join(f.dir, f.base)); err == nil {
+			f.chain = append(f.chain, &generation{name: f.base})
+		}
+	}
+}
+
+func (f *follower) named(name string) *generation {
+	for i := len(f.chain) - 1; i >= 0; i-- {
+		if f.chain[i].name == name {
+			return f.chain[i]
+		}
+	}
+	return nil
+}
+
+func (f *follower) signal() {
+	close(f.change)
+	f.change = make(chan struct{})
+}
+
+// Started reports whether the runtime has opened the log.
+func (f *follower) Started() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.chain) > 0
+}
+
+// Cut renames the log so that the runtime, asked to reopen it, finishes this
+// file. It returns the new name; uncut takes it back when the runtime would not.
+func (f *follower) Cut(now time.Time) (string, error) {
+	f.mu.Lock()
+	f.cuts++
+	// Kubelet's names for rotated logs sort by time, and so does this one.
+	name := fmt.Sprintf("%s.%s.%d", f.base, now.Format("20060102-150405"), f.cuts)
+	f.mu.Unlock()
+	return name, os.Rename(filepath.Join(f.dir, f.base), filepath.Join(f.dir, name))
+}
+
+func (f *follower) uncut(name string) {
+	path := filepath.Join(f.dir, f.base)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		_ = os.Rename(filepath.Join(f.dir, name), path)
+	}
+}
+
+// End says that the container has ended: run returns once the last file is
+// closed and read, or at the latest after patience.
+func (f *follower) End(patience time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ending = true
+	f.signal()
+	time.AfterFunc(patience, func() { _ = f.Close() })
+}
+
+// logSink takes what the follower reads.
+type logSink interface {
+	record(r record)
+	// finished says that the file which now has this name was read to its end
+	// after its writer closed it.
+	finished(name string)
+	// abandoned says that the writer has closed the newest file, which was read
+	// to its end: the runtime or the container is gone.
+	abandoned()
+}
+
+// run delivers every record to sink, in order, until the log's end or Close.
+func (f *follower) run(sink logSink) error {
+	for {
+		g := f.next()
+		if g == nil {
+			return nil
+		}
+		if err := f.read(g, sink); err != nil {
+			return err
+		}
+	}
+}
+
+// next waits for the oldest unread generation; nil is the end.
+func (f *follower) next() *generation {
+	for {
+		f.mu.Lock()
+		var g *generation
+		if len(f.chain) > 0 {
+			g = f.chain[0]
+		}
+		ending, change := f.ending, f.change
+		f.mu.Unlock()
+		if g != nil || ending {
+			return g
+		}
+		select {
+		case <-change:
+		case <-f.closed:
+			return nil
+		}
+	}
+}
+
+// read delivers one generation to its end and drops it from the chain.
+func (f *follower) read(g *generation, sink logSink) error {
+	defer f.drop(g)
+	f.mu.Lock()
+	name := g.name
+	f.mu.Unlock()
+	file, err := os.Open(filepath.Join(f.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		// Renamed since: the next event tells how.
+		f.mu.Lock()
+		name = g.name
+		f.mu.Unlock()
+		file, err = os.Open(filepath.Join(f.dir, name))
+	}
+	if err != nil {
+		return fmt.Errorf("read log: %w", err)
+	}
+	defer file.Close()
+	lines, told := &lineBuffer{}, uint64(0)
+	for {
+		f.mu.Lock()
+		seen, closes, last, ending, change := g.seen, g.closes, len(f.chain) == 1, f.ending, f.change
+		f.mu.Unlock()
+		if err := lines.drain(file, sink); err != nil {
+			return fmt.Errorf("read log: %w", err)
+		}
+		f.mu.Lock()
+		again := g.seen != seen
+		f.mu.Unlock()
+		switch {
+		case again:
+			continue
+		case closes > 0 && (!last || ending):
+			f.mu.Lock()
+			name = g.name
+			f.mu.Unlock()
+			sink.finished(name)
+			return nil
+		case closes != told:
+			told = closes
+			sink.abandoned()
+		}
+		select {
+		case <-change:
+		case <-f.closed:
+			// Give up waiting, but not what is there.
+			return lines.drain(file, sink)
+		}
+	}
+}
+
+func (f *follower) drop(g *generation) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.chain {
+		if f.chain[i] == g {
+			f.chain = append(f.chain[:i:i], f.chain[i+1:]...)
+			return
+		}
+	}
+}
+
+// lineBuffer cuts what is read into lines; an unfinished one waits for its end.
+type lineBuffer struct {
+	buf   []byte
+	start int // of what is not yet delivered
+}
+
+// drain reads to the present end of the file.
+func (l *lineBuffer) drain(file io.Reader, sink logSink) error {
+	for {
+		if l.start > 0 {
+			l.buf = append(l.buf[:0], l.buf[l.start:]...)
+			l.start = 0
+		}
+		old := len(l.buf)
+		if cap(l.buf)-old < 64<<10 {
+			grown := make([]byte, old, 2*cap(l.buf)+256<<10)
+			copy(grown, l.buf)
+			l.buf = grown
+		}
+		n, err := file.Read(l.buf[old:cap(l.buf)])
+		l.buf = l.buf[:old+n]
+		l.deliver(old, sink)
+		if len(l.buf)-l.start > maxRecord {
+			return fmt.Errorf("an entry is longer than %d bytes", maxRecord)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (l *lineBuffer) deliver(from int, sink logSink) {
+	for {
+		end := bytes.IndexByte(l.buf[from:], '\n')
+		if end < 0 {
+			return
+		}
+		if r, ok := parseRecord(l.buf[l.start : from+end]); ok {
+			sink.record(r)
+		}
+		from += end + 1
+		l.start = from
+	}
+}

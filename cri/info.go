@@ -1,0 +1,126 @@
+package cri
+
+import (
+	"encoding/json"
+	"path"
+	"strings"
+
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// sandboxInfo is the verbose part of PodSandboxStatus. containerd gives all of
+// it, CRI-O no config.
+type sandboxInfo struct {
+	PID         int                          `json:"pid"`
+	Config      *runtimeapi.PodSandboxConfig `json:"config"`
+	RuntimeSpec runtimeSpec                  `json:"runtimeSpec"`
+}
+
+// containerInfo is the verbose part of ContainerStatus.
+type containerInfo struct {
+	PID         int                         `json:"pid"`
+	Config      *runtimeapi.ContainerConfig `json:"config"`
+	RuntimeSpec runtimeSpec                 `json:"runtimeSpec"`
+}
+
+// runtimeSpec is the little that is read of an OCI runtime spec where the
+// runtime does not tell the CRI configuration itself.
+type runtimeSpec struct {
+	Annotations map[string]string `json:"annotations"`
+	Process     struct {
+		Env []string `json:"env"`
+	} `json:"process"`
+	Linux struct {
+		CgroupsPath   string          `json:"cgroupsPath"`
+		MaskedPaths   []string        `json:"maskedPaths"`
+		ReadonlyPaths []string        `json:"readonlyPaths"`
+		Seccomp       json.RawMessage `json:"seccomp"`
+	} `json:"linux"`
+}
+
+// parseInfo reads the JSON that both runtimes put under the key "info". What
+// is missing or cannot be read leaves into as it is: verbose information has
+// no contract, and every use of it copes with its absence.
+func parseInfo(info map[string]string, into any) bool {
+	text, ok := info["info"]
+	return ok && json.Unmarshal([]byte(text), into) == nil
+}
+
+// CRI-O's annotations on the runtime spec of a sandbox.
+const (
+	crioLogPath          = "io.kubernetes.cri-o.LogPath"
+	crioHostname         = "io.kubernetes.cri-o.HostName"
+	crioAnnotations      = "io.kubernetes.cri-o.Annotations"
+	crioCgroupParent     = "io.kubernetes.cri-o.CgroupParent"
+	crioNamespaceOptions = "io.kubernetes.cri-o.NamespaceOptions"
+	crioPrivileged       = "io.kubernetes.cri-o.PrivilegedRuntime"
+	crioResources        = "pod-linux-resources.crio.io"
+	crioOverhead         = "pod-linux-overhead.crio.io"
+)
+
+// storedSandbox is the configuration with which the sandbox was created: as
+// the runtime stored it (containerd), or put together again from the status,
+// the labels and the annotations of the runtime spec (CRI-O).
+func storedSandbox(status *runtimeapi.PodSandboxStatus, info sandboxInfo) *runtimeapi.PodSandboxConfig {
+	if info.Config != nil && info.Config.GetMetadata() != nil {
+		// Kubelet numbers the sandboxes of a pod; the live one's number counts.
+		info.Config.Metadata.Attempt = status.GetMetadata().GetAttempt()
+		return info.Config
+	}
+	notes := info.RuntimeSpec.Annotations
+	options := status.GetLinux().GetNamespaces().GetOptions()
+	if options == nil {
+		options = &runtimeapi.NamespaceOption{}
+		_ = json.Unmarshal([]byte(notes[crioNamespaceOptions]), options)
+	}
+	config := &runtimeapi.PodSandboxConfig{
+		Metadata:     status.GetMetadata(),
+		Hostname:     notes[crioHostname],
+		LogDirectory: logDirectory(notes[crioLogPath]),
+		Labels:       withoutSandboxName(status.GetLabels()),
+		Annotations:  status.GetAnnotations(),
+		Linux: &runtimeapi.LinuxPodSandboxConfig{
+			CgroupParent: notes[crioCgroupParent],
+			SecurityContext: &runtimeapi.LinuxSandboxSecurityContext{
+				NamespaceOptions: options,
+				Privileged:       notes[crioPrivileged] == "true",
+				Seccomp:          &runtimeapi.SecurityProfile{ProfileType: runtimeapi.SecurityProfile_RuntimeDefault},
+			},
+		},
+	}
+	if options.GetNetwork() == runtimeapi.NamespaceMode_NODE {
+		config.Hostname = "" // as kubelet leaves it for hostNetwork
+	}
+	config.Linux.Resources = fromAnnotation[runtimeapi.LinuxContainerResources](notes, crioResources)
+	config.Linux.Overhead = fromAnnotation[runtimeapi.LinuxContainerResources](notes, crioOverhead)
+	return config
+}
+
+func fromAnnotation[T any](notes map[string]string, key string) *T {
+	value := new(T)
+	if text, ok := notes[key]; !ok || json.Unmarshal([]byte(text), value) != nil {
+		return nil
+	}
+	return value
+}
+
+// logDirectory is where CRI-O keeps the sandbox's own log, which is the pod's
+// log directory.
+func logDirectory(sandboxLog string) string {
+	if !strings.HasPrefix(sandboxLog, "/") {
+		return ""
+	}
+	return path.Dir(sandboxLog)
+}
+
+// withoutSandboxName drops the container name POD that CRI-O gives to a
+// sandbox: kubelet did not ask for it.
+func withoutSandboxName(labels map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range labels {
+		if k != "io.kubernetes.container.name" {
+			out[k] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,178 @@
+package cri
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	corev1 "k8s.io/api/core/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/porthole-project/porthole/runtime"
+)
+
+// Find resolves a reference: two filtered questions where it is a name, and
+// full lists only for an ID or for the candidates of an error.
+func (c *Client) Find(ctx context.Context, ref runtime.Ref) (runtime.Match, []runtime.Container, error) {
+	labels := map[string]string{runtime.LabelPodName: ref.Name}
+	if ref.Namespace != "" {
+		labels[runtime.LabelPodNamespace] = ref.Namespace
+	}
+	pods, containers, err := c.both(ctx, labels)
+	if err != nil {
+		return runtime.Match{}, nil, err
+	}
+	match, err := runtime.Find(ref, pods, containers)
+	if errdefs.IsNotFound(err) {
+		if pods, containers, err = c.both(ctx, nil); err != nil {
+			return runtime.Match{}, nil, err
+		}
+		match, err = runtime.Find(ref, pods, containers)
+	}
+	if err != nil {
+		return runtime.Match{}, nil, err
+	}
+	var own []runtime.Container
+	for _, k := range containers {
+		if k.PodID == match.Pod.ID {
+			own = append(own, k)
+		}
+	}
+	return match, own, nil
+}
+
+func (c *Client) both(ctx context.Context, labels map[string]string) (pods []runtime.Pod, containers []runtime.Container, err error) {
+	var wg sync.WaitGroup
+	var podsErr error
+	wg.Go(func() { pods, podsErr = c.Pods(ctx, labels) })
+	containers, err = c.Containers(ctx, labels)
+	wg.Wait()
+	if podsErr != nil {
+		err = podsErr
+	}
+	return pods, containers, err
+}
+
+// Facts asks the runtime what the plan must know of the pod, and of the target
+// unless that is nil.
+func (c *Client) Facts(ctx context.Context, pod runtime.Pod, containers []runtime.Container, target *runtime.Container) (*runtime.Facts, error) {
+	f := &runtime.Facts{Runtime: c.String(), Pod: pod, Containers: containers}
+	var wg sync.WaitGroup
+	var targetErr error
+	if target != nil {
+		wg.Go(func() { f.Target, targetErr = c.target(ctx, *target) })
+	}
+	err := c.sandbox(ctx, f)
+	wg.Wait()
+	if err != nil {
+		return nil, err
+	}
+	if targetErr != nil {
+		return nil, targetErr
+	}
+	return f, nil
+}
+
+func (c *Client) sandbox(ctx context.Context, f *runtime.Facts) error {
+	ctx, cancel := c.call(ctx)
+	defer cancel()
+	answer, err := c.runtime.PodSandboxStatus(ctx, &runtimeapi.PodSandboxStatusRequest{PodSandboxId: f.Pod.ID, Verbose: true})
+	if err != nil {
+		return fmt.Errorf("sandbox %.13s of pod %s: %w", f.Pod.ID, f.Pod.FullName(), classify(err))
+	}
+	var info sandboxInfo
+	parseInfo(answer.GetInfo(), &info)
+	config := storedSandbox(answer.GetStatus(), info)
+	f.Native = config
+	// The list may be older than the status.
+	if answer.GetStatus().GetState() != runtimeapi.PodSandboxState_SANDBOX_READY {
+		f.Pod.State = runtime.NotReady
+	}
+	sc := config.GetLinux().GetSecurityContext()
+	ns := sc.GetNamespaceOptions()
+	f.Sandbox = runtime.Sandbox{
+		PID:                info.PID,
+		Network:            modeOf(ns.GetNetwork()),
+		ProcessIDs:         modeOf(ns.GetPid()),
+		IPC:                modeOf(ns.GetIpc()),
+		Users:              usersOf(ns.GetUsernsOptions()),
+		LogDirectory:       config.GetLogDirectory(),
+		CgroupParent:       config.GetLinux().GetCgroupParent(),
+		Privileged:         sc.GetPrivileged(),
+		RunAsUser:          valueOf(sc.GetRunAsUser()),
+		RunAsGroup:         valueOf(sc.GetRunAsGroup()),
+		SupplementalGroups: sc.GetSupplementalGroups(),
+		StrictGroups:       sc.GetSupplementalGroupsPolicy() == runtimeapi.SupplementalGroupsPolicy_Strict,
+	}
+	return nil
+}
+
+func (c *Client) target(ctx context.Context, from runtime.Container) (*runtime.Target, error) {
+	ctx, cancel := c.call(ctx)
+	defer cancel()
+	answer, err := c.runtime.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: from.ID, Verbose: true})
+	if err != nil {
+		return nil, fmt.Errorf("target container %q (%.13s): %w", from.Name, from.ID, classify(err))
+	}
+	var info containerInfo
+	parseInfo(answer.GetInfo(), &info)
+	status := answer.GetStatus()
+	from.State = containerState(status.GetState())
+	t := &runtime.Target{Container: from}
+	if from.State == runtime.Running {
+		// CRI-O goes on naming the pid of a container that has ended.
+		t.PID = info.PID
+	}
+	for _, m := range status.GetMounts() {
+		t.Mounts = append(t.Mounts, runtime.Mount{HostPath: m.GetHostPath(), ContainerPath: m.GetContainerPath(), ReadOnly: m.GetReadonly(), Relabel: m.GetSelinuxRelabel()})
+	}
+	resources := status.GetResources().GetLinux()
+	if config := info.Config; config != nil {
+		for _, e := range config.GetEnvs() {
+			t.Env = append(t.Env, runtime.EnvVar{Name: e.GetKey(), Value: string(e.GetValue())})
+		}
+		sc := config.GetLinux().GetSecurityContext()
+		t.MaskedPaths, t.ReadonlyPaths = sc.GetMaskedPaths(), sc.GetReadonlyPaths()
+		t.Seccomp = profileOf(sc.GetSeccomp())
+		resources = config.GetLinux().GetResources()
+	} else {
+		fromSpec(t, info.RuntimeSpec)
+	}
+	if resources != nil {
+		score := resources.GetOomScoreAdj()
+		t.OOMScoreAdj = &score
+		for _, h := range resources.GetHugepageLimits() {
+			t.HugepageSizes = append(t.HugepageSizes, h.GetPageSize())
+		}
+	}
+	return t, nil
+}
+
+// fromSpec reads from the OCI runtime spec what CRI-O does not tell otherwise.
+func fromSpec(t *runtime.Target, spec runtimeSpec) {
+	t.Env = environ(spec.Process.Env)
+	t.MaskedPaths, t.ReadonlyPaths = spec.Linux.MaskedPaths, spec.Linux.ReadonlyPaths
+	if spec.Process.Env == nil {
+		return
+	}
+	profile := runtime.SecurityProfile{Type: string(corev1.SeccompProfileTypeRuntimeDefault)}
+	if !json.Valid(spec.Linux.Seccomp) || string(spec.Linux.Seccomp) == "null" {
+		profile.Type = string(corev1.SeccompProfileTypeUnconfined)
+	}
+	t.Seccomp = &profile
+}
+
+func environ(env []string) []runtime.EnvVar {
+	var out []runtime.EnvVar
+	for _, e := range env {
+		for i := range len(e) {
+			if e[i] == '=' {
+				out = append(out, runtime.EnvVar{Name: e[:i], Value: e[i+1:]})
+				break
+			}
+		}
+	}
+	return out
+}
