@@ -86,7 +86,7 @@ func upgrade(ctx context.Context, address string) (net.Conn, error) {
 		return nil, closeAfter(conn, err)
 	}
 	reader := bufio.NewReader(conn)
-	response, err := http.ReadResponse(reader, request)
+	response, err := http.ReadResponse(reader, request) //nolint:bodyclose // the connection itself is closed, or becomes the stream
 	if err != nil {
 		return nil, closeAfter(conn, err)
 	}

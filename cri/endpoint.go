@@ -97,7 +97,7 @@ func readCrictl(path string) (crictlFile, error) {
 	}
 	// crictl's file has keys that mean nothing here: not strict.
 	if err := yaml.Unmarshal(data, &file); err != nil {
-		return file, fmt.Errorf("crictl's configuration %s is not YAML (%v); correct it or give --runtime-endpoint: %w", path, err, errdefs.ErrInvalidArgument)
+		return file, fmt.Errorf("crictl's configuration %s is not YAML (%w); correct it or give --runtime-endpoint: %w", path, err, errdefs.ErrInvalidArgument)
 	}
 	return file, nil
 }

@@ -8,8 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/containerd/errdefs"
 
 	"github.com/porthole-project/porthole/internal/watch"
 )
@@ -22,18 +25,21 @@ type follower struct {
 	dir, base string
 	watch     *watch.Watcher
 
-	mu     sync.Mutex
-	chain  []*generation // files not yet read to their end, oldest first
-	ending bool          // the container has ended: the last file that closes is the last
-	cuts   int
-	change chan struct{} // closed and renewed at each change of the above
-	closed chan struct{}
-	once   sync.Once
+	mu      sync.Mutex
+	chain   []*generation // files not yet read to their end, oldest first
+	ending  bool          // the container has ended: the last file that closes is the last
+	cuts    int
+	running bool          // run will close the files
+	change  chan struct{} // closed and renewed at each change of the above
+	closed  chan struct{}
+	once    sync.Once
 }
 
 // generation is one log file in the order of creation.
 type generation struct {
 	name   string // its present name in the directory
+	file   *os.File
+	err    error  // why it could not be opened
 	closes uint64 // how often a writer has closed it
 	seen   uint64 // counts events, so that a reader knows whether to look again
 }
@@ -51,7 +57,26 @@ func follow(path string) (*follower, error) {
 // Close ends the following; a run in progress returns soon.
 func (f *follower) Close() error {
 	f.once.Do(func() { close(f.closed) })
-	return f.watch.Close()
+	err := f.watch.Close()
+	f.mu.Lock()
+	running := f.running
+	f.mu.Unlock()
+	if !running {
+		f.release()
+	}
+	return err
+}
+
+// release closes the files that were never read.
+func (f *follower) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, g := range f.chain {
+		if g.file != nil {
+			_ = g.file.Close()
+		}
+	}
+	f.chain = nil
 }
 
 // listen turns the directory's events into the chain of generations.
@@ -63,7 +88,7 @@ func (f *follower) listen() {
 		case e.Op.Has(watch.Overflow):
 			f.rescan()
 		case e.Op.Has(watch.Create) && e.Name == f.base:
-			f.chain = append(f.chain, &generation{name: f.base})
+			f.add()
 		case e.Op.Has(watch.MovedFrom):
 			from = e.Name
 		case e.Op.Has(watch.MovedTo):
@@ -91,9 +116,16 @@ func (f *follower) rescan() {
 	}
 	if f.named(f.base) == nil {
 		if _, err := os.Lstat(filepath.Join(f.dir, f.base)); err == nil {
-			f.chain = append(f.chain, &generation{name: f.base})
+			f.add()
 		}
 	}
+}
+
+// add opens the log while it still has its name.
+func (f *follower) add() {
+	g := &generation{name: f.base}
+	g.file, g.err = os.Open(filepath.Join(f.dir, f.base))
+	f.chain = append(f.chain, g)
 }
 
 func (f *follower) named(name string) *generation {
@@ -118,14 +150,23 @@ func (f *follower) Started() bool {
 }
 
 // Cut renames the log so that the runtime, asked to reopen it, finishes this
-// file. It returns the new name; uncut takes it back when the runtime would not.
+// file. It returns the new name; uncut takes it back when the runtime would
+// not. A log that this follower has not opened yet is not cut: under its new
+// name it could be taken for another.
 func (f *follower) Cut(now time.Time) (string, error) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := len(f.chain); n == 0 || f.chain[n-1].name != f.base {
+		return "", fmt.Errorf("log %s: not open: %w", f.base, errdefs.ErrUnavailable)
+	}
 	f.cuts++
 	// Kubelet's names for rotated logs sort by time, and so does this one.
 	name := fmt.Sprintf("%s.%s.%d", f.base, now.Format("20060102-150405"), f.cuts)
-	f.mu.Unlock()
-	return name, os.Rename(filepath.Join(f.dir, f.base), filepath.Join(f.dir, name))
+	if err := os.Rename(filepath.Join(f.dir, f.base), filepath.Join(f.dir, name)); err != nil {
+		return "", err
+	}
+	f.chain[len(f.chain)-1].name = name
+	return name, nil
 }
 
 func (f *follower) uncut(name string) {
@@ -158,6 +199,10 @@ type logSink interface {
 
 // run delivers every record to sink, in order, until the log's end or Close.
 func (f *follower) run(sink logSink) error {
+	f.mu.Lock()
+	f.running = true
+	f.mu.Unlock()
+	defer f.release()
 	for {
 		g := f.next()
 		if g == nil {
@@ -193,21 +238,10 @@ func (f *follower) next() *generation {
 // read delivers one generation to its end and drops it from the chain.
 func (f *follower) read(g *generation, sink logSink) error {
 	defer f.drop(g)
-	f.mu.Lock()
-	name := g.name
-	f.mu.Unlock()
-	file, err := os.Open(filepath.Join(f.dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		// Renamed since: the next event tells how.
-		f.mu.Lock()
-		name = g.name
-		f.mu.Unlock()
-		file, err = os.Open(filepath.Join(f.dir, name))
+	if g.err != nil {
+		return fmt.Errorf("read log: %w", g.err)
 	}
-	if err != nil {
-		return fmt.Errorf("read log: %w", err)
-	}
-	defer file.Close()
+	file := g.file
 	lines, told := &lineBuffer{}, uint64(0)
 	for {
 		f.mu.Lock()
@@ -224,7 +258,7 @@ func (f *follower) read(g *generation, sink logSink) error {
 			continue
 		case closes > 0 && (!last || ending):
 			f.mu.Lock()
-			name = g.name
+			name := g.name
 			f.mu.Unlock()
 			sink.finished(name)
 			return nil
@@ -244,11 +278,9 @@ func (f *follower) read(g *generation, sink logSink) error {
 func (f *follower) drop(g *generation) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i := range f.chain {
-		if f.chain[i] == g {
-			f.chain = append(f.chain[:i:i], f.chain[i+1:]...)
-			return
-		}
+	f.chain = slices.DeleteFunc(f.chain, func(other *generation) bool { return other == g })
+	if g.file != nil {
+		_ = g.file.Close()
 	}
 }
 

@@ -41,9 +41,10 @@ type runtimeSpec struct {
 // parseInfo reads the JSON that both runtimes put under the key "info". What
 // is missing or cannot be read leaves into as it is: verbose information has
 // no contract, and every use of it copes with its absence.
-func parseInfo(info map[string]string, into any) bool {
-	text, ok := info["info"]
-	return ok && json.Unmarshal([]byte(text), into) == nil
+func parseInfo(info map[string]string, into any) {
+	if text, ok := info["info"]; ok {
+		_ = json.Unmarshal([]byte(text), into)
+	}
 }
 
 // CRI-O's annotations on the runtime spec of a sandbox.

@@ -44,8 +44,8 @@ func (in *input) read(r io.Reader) {
 
 // serve writes to a until ctx is done or a fails. At EOF the container's input
 // ends too: without a tty its stdin is closed; with one, which has no end, the
-// end-of-file character is typed.
-func (in *input) serve(ctx context.Context, a *attachment) {
+// end-of-file character is typed. drained is called before a stdin is closed.
+func (in *input) serve(ctx context.Context, a *attachment, drained func(context.Context)) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for !in.ended {
@@ -69,6 +69,7 @@ func (in *input) serve(ctx context.Context, a *attachment) {
 		}
 	}
 	if !in.tty {
+		drained(ctx)
 		_ = a.stdin.Close()
 		return
 	}

@@ -1,9 +1,9 @@
 package cri
 
 import (
-	"bytes"
 	"io"
 	"sync"
+	"time"
 )
 
 // Bounds of what a splice keeps while the place of an attachment is unknown.
@@ -13,6 +13,16 @@ const (
 	maxPending = 1 << 20
 	maxWindow  = 16 << 20
 	maxProbe   = 4096
+	maxHeld    = 1 << 20
+)
+
+// While an attachment runs whose place is unknown, what the log shows is held
+// back for a moment without a tty: the attachment may be about to bring the same
+// bytes with their CRs. A little while if it has brought nothing yet, longer if
+// its place is being looked for.
+const (
+	holdEmpty   = 10 * time.Millisecond
+	holdPending = 150 * time.Millisecond
 )
 
 // splice joins two views of one output stream into exactly that stream: the CRI
@@ -39,6 +49,11 @@ type splice struct {
 	pending    []byte
 	pendingAt  int64  // how many of the attachment's bytes come before pending
 	window     []byte // the log's last bytes, ending at logged, for comparison
+
+	hold    bool   // the log is held back
+	held    []byte // what it showed since, beginning at heldAt
+	heldAt  int64
+	holding *time.Timer
 
 	// The attachment's and the log's counts at the last cut that left the place
 	// open: if neither has moved at the next, there is no doubt.
@@ -79,6 +94,21 @@ func (s *splice) log(content []byte, full bool) {
 	if s.placed || s.logged < s.emitted || s.logged == s.emitted && full && size > 0 && at < s.emitted {
 		return
 	}
+	if s.hold {
+		if len(s.held) == 0 {
+			s.heldAt = max(at, s.emitted)
+		}
+		s.held = append(s.held, s.unwritten(content, at)...)
+		if full {
+			s.held = append(s.held, '\n')
+		}
+		if s.attached > 0 {
+			s.keep(holdPending)
+		} else {
+			s.keep(holdEmpty)
+		}
+		return
+	}
 	s.fromLog += s.logged - s.emitted
 	s.out.write(s.unwritten(content, at))
 	if full {
@@ -93,6 +123,51 @@ func (s *splice) ahead(size int64) bool {
 	return s.logged+size > s.emitted || size == 0 && s.logged == s.emitted
 }
 
+// keep sets the time after which what is held is written, if that is not set
+// yet or is later now.
+func (s *splice) keep(d time.Duration) {
+	switch {
+	case len(s.held) > maxHeld:
+		s.letGo()
+	case s.holding == nil:
+		s.holding = time.AfterFunc(d, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.letGo()
+		})
+	case d > holdEmpty:
+		s.holding.Reset(d)
+	}
+}
+
+// letGo writes what is held and holds no more.
+func (s *splice) letGo() {
+	s.writeHeld(s.logged)
+	s.stopHolding()
+	s.held = nil
+}
+
+func (s *splice) stopHolding() {
+	s.hold = false
+	if s.holding != nil {
+		s.holding.Stop()
+		s.holding = nil
+	}
+}
+
+// writeHeld writes of what is held that which comes before position to.
+func (s *splice) writeHeld(to int64) {
+	from, end := plainIndex(s.held, s.emitted-s.heldAt), plainIndex(s.held, to-s.heldAt)
+	for end < len(s.held) && s.held[end] == '\r' {
+		end++
+	}
+	if from < end {
+		s.fromLog += plainLen(s.held[from:end])
+		s.out.write(s.unwritten(s.held[from:end], s.emitted))
+		s.advance(min(to, s.heldAt+plainLen(s.held)))
+	}
+}
+
 func (s *splice) remember(content []byte, full bool) {
 	s.window = appendPlain(s.window, content)
 	if full {
@@ -103,8 +178,8 @@ func (s *splice) remember(content []byte, full bool) {
 	}
 }
 
-// begin says that an attachment is about to be asked for: all that the log has
-// shown so far was written before it.
+// begin says that an attachment is there: all that the log has shown so far was
+// written before it.
 func (s *splice) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,6 +187,7 @@ func (s *splice) begin() {
 	s.attached, s.pendingAt = 0, 0
 	s.pending, s.window = nil, nil
 	s.quietAttached, s.quietLogged = -1, -1
+	s.hold = !s.out.tty
 }
 
 // attach takes bytes that the attachment delivered.
@@ -125,6 +201,9 @@ func (s *splice) attach(b []byte) {
 		s.advance(at + size)
 		s.mu.Unlock()
 		return
+	}
+	if s.hold && s.holding != nil && len(s.pending) == 0 {
+		s.keep(holdPending)
 	}
 	s.pending = append(s.pending, b...)
 	if len(s.pending) > maxPending {
@@ -186,6 +265,10 @@ func (s *splice) confirm(delivered int64) {
 // place begins to write from the attachment, whose pending bytes begin at
 // position at.
 func (s *splice) place(at int64) {
+	// Of what is held, only what came before the attachment is the log's to tell.
+	// The rest is kept for the case that the attachment ends before it.
+	s.writeHeld(at)
+	s.stopHolding()
 	s.placed, s.border = true, true
 	s.base = at - s.pendingAt
 	s.out.write(s.unwritten(s.pending, at))
@@ -198,13 +281,8 @@ func (s *splice) place(at int64) {
 // were written last are not written again.
 func (s *splice) unwritten(b []byte, at int64) []byte {
 	n := s.emitted - at
-	i := 0
-	for ; n > 0 && i < len(b); i++ {
-		if b[i] != '\r' {
-			n--
-		}
-	}
-	if n > 0 || !s.border {
+	i := plainIndex(b, n)
+	if !s.border || n > 0 && plainLen(b[:i]) < n {
 		return b[i:]
 	}
 	for skip := s.out.crs; skip > 0 && i < len(b) && b[i] == '\r'; skip-- {
@@ -221,6 +299,9 @@ func (s *splice) advance(to int64) {
 	if to > s.emitted {
 		s.emitted = to
 		s.moved.Broadcast()
+	}
+	if s.placed && s.emitted > s.logged {
+		s.held = nil
 	}
 }
 
@@ -241,6 +322,7 @@ func (s *splice) end() {
 	defer s.mu.Unlock()
 	s.border = s.border || s.placed
 	s.attachment, s.placed = false, false
+	s.letGo()
 	s.pending, s.window = nil, nil
 	if s.abandoned {
 		s.logged = max(s.logged, s.emitted)
@@ -264,84 +346,4 @@ func (s *splice) result() (fromLog int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.fromLog, s.out.err
-}
-
-// locate finds where in window the pending bytes can begin so that all of both
-// that overlaps is equal, not behind last, and whether there is only one such
-// place. sure is how many pending bytes the window has for certain.
-func locate(window, pending []byte, sure, last int) (at int, unique bool) {
-	at = -1
-	probe := pending[:min(sure, len(pending), maxProbe)]
-	for from := 0; from <= last; {
-		i := bytes.Index(window[from:], probe)
-		if i < 0 || from+i > last {
-			break
-		}
-		if agrees(window, pending, from+i) {
-			if at >= 0 {
-				return at, false
-			}
-			at = from + i
-		}
-		from += i + 1
-	}
-	return at, at >= 0
-}
-
-// agrees reports whether window and pending are equal where they overlap when
-// pending begins at this index of window.
-func agrees(window, pending []byte, at int) bool {
-	if at < 0 || at > len(window) {
-		return false
-	}
-	n := min(len(window)-at, len(pending))
-	return bytes.Equal(window[at:at+n], pending[:n])
-}
-
-// cursor is the place in the output where the next byte goes. It knows what the
-// last bytes were, so that a CR at the border of the two sources is written
-// once.
-type cursor struct {
-	w   io.Writer
-	tty bool
-	crs int64 // CRs written since the last other byte
-	err error // the first error of w; what follows is dropped, but still counted
-}
-
-func (c *cursor) write(b []byte) {
-	if len(b) == 0 {
-		return
-	}
-	trailing := int64(len(b) - len(bytes.TrimRight(b, "\r")))
-	if trailing == int64(len(b)) {
-		c.crs += trailing
-	} else {
-		c.crs = trailing
-	}
-	if c.err == nil {
-		_, c.err = c.w.Write(b)
-	}
-}
-
-// newline ends a line of the log. On a tty every LF has a CR before it (ONLCR),
-// which the log of containerd lacks.
-func (c *cursor) newline() {
-	if c.tty && c.crs == 0 {
-		c.write([]byte("\r\n"))
-		return
-	}
-	c.write([]byte{'\n'})
-}
-
-func plainLen(b []byte) int64 { return int64(len(b) - bytes.Count(b, []byte{'\r'})) }
-
-// appendPlain appends b without its CRs.
-func appendPlain(to, b []byte) []byte {
-	for {
-		i := bytes.IndexByte(b, '\r')
-		if i < 0 {
-			return append(to, b...)
-		}
-		to, b = append(to, b[:i]...), b[i+1:]
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -153,13 +154,9 @@ func (s *session) abandoned() { s.both((*splice).abandon) }
 
 // attachUntilExit keeps one attachment until the container has ended.
 func (s *session) attachUntilExit(ctx context.Context) (runtime.Exit, error) {
-	for again := false; ; again = true {
-		s.both((*splice).begin)
+	for {
 		a, err := s.client.attach(ctx, s.id, s.input != nil, s.tty)
 		if err == nil {
-			if again && s.streams.Notice != nil {
-				s.streams.Notice("runtime is back, the session goes on")
-			}
 			s.carry(ctx, a)
 		}
 		s.release()
@@ -170,6 +167,12 @@ func (s *session) attachUntilExit(ctx context.Context) (runtime.Exit, error) {
 		if exit != nil {
 			return *exit, nil
 		}
+	}
+}
+
+func (s *session) notice(text string) {
+	if s.streams.Notice != nil {
+		s.streams.Notice(text)
 	}
 }
 
@@ -188,14 +191,15 @@ func (s *session) settle(ctx context.Context, refused error) (*runtime.Exit, err
 			return nil, fmt.Errorf("container %q was removed by somebody: %w", s.plan.Name, err)
 		case err != nil && !told:
 			told = true
-			if s.streams.Notice != nil {
-				s.streams.Notice("runtime restarting…")
-			}
+			s.notice("runtime restarting…")
 		case err != nil:
 		case exitOf(status) != nil:
 			return exitOf(status), nil
-		case told, refused == nil && time.Since(began) > soon:
-			return nil, nil // it runs: the runtime has restarted
+		case told:
+			s.notice("runtime is back, the session goes on")
+			return nil, nil
+		case refused == nil && time.Since(began) > soon:
+			return nil, nil // it runs on: the runtime closed only the stream
 		case refused != nil && time.Since(began) > soon:
 			return nil, refused
 		}
@@ -212,6 +216,7 @@ func (s *session) settle(ctx context.Context, refused error) (*runtime.Exit, err
 
 // carry serves one attachment to its end.
 func (s *session) carry(ctx context.Context, a *attachment) {
+	s.both((*splice).begin)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, a.close)
@@ -236,7 +241,7 @@ func (s *session) carry(ctx context.Context, a *attachment) {
 			case <-ctx.Done():
 				return
 			}
-			s.input.serve(ctx, a)
+			s.input.serve(ctx, a, s.drained)
 		}()
 	}
 	readers.Wait()
@@ -307,6 +312,33 @@ func (s *session) placeOutput(ctx context.Context, first chan struct{}) {
 			}
 			pause = min(2*pause, time.Second)
 			s.unplaced()
+		}
+	}
+}
+
+// drained waits, where the runtime needs it, until the command has been quiet
+// for a moment. containerd 1.x drops what is queued in its pipes when a command
+// ends (up to 128 KiB, with or without anybody attached), and a filter ends as
+// soon as its input does: it is not told of the end before its output is read.
+func (s *session) drained(ctx context.Context) {
+	const quiet, patience = 100 * time.Millisecond, 10 * time.Second
+	if s.client.Name != "containerd" || !strings.HasPrefix(strings.TrimPrefix(s.client.Version, "v"), "1.") {
+		return
+	}
+	last, began := int64(-1), time.Now()
+	for time.Since(began) < patience {
+		now := s.out.delivered()
+		if s.err != nil {
+			now += s.err.delivered()
+		}
+		if now == last {
+			return
+		}
+		last = now
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(quiet):
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -131,14 +132,17 @@ func (p *Process) Start() uint64 { return p.start }
 //
 // Whatever was learned through the PID before a nil answer was learned about
 // this process.
-func (p *Process) Alive() error {
+func (p *Process) Alive() error { return p.aliveAfter(0) }
+
+// aliveAfter is Alive for a process that may be given some time to end.
+func (p *Process) aliveAfter(wait time.Duration) error {
 	conn, err := p.pidfd.SyscallConn()
 	if err != nil {
 		return p.closed(err)
 	}
 	var exited bool
 	var pollErr error
-	if err := conn.Control(func(fd uintptr) { exited, pollErr = readable(int(fd)) }); err != nil {
+	if err := conn.Control(func(fd uintptr) { exited, pollErr = readable(int(fd), wait) }); err != nil {
 		return p.closed(err)
 	}
 	if pollErr != nil {
@@ -154,12 +158,12 @@ func (p *Process) closed(err error) error {
 	return fmt.Errorf("process %d: pin is closed: %w: %w", p.pid, err, errdefs.ErrFailedPrecondition)
 }
 
-// readable asks without waiting; a pidfd is readable once the whole process,
+// readable waits at most that long; a pidfd is readable once the whole process,
 // not only its first thread, has exited.
-func readable(fd int) (bool, error) {
+func readable(fd int, wait time.Duration) (bool, error) {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	for {
-		n, err := unix.Poll(fds, 0)
+	for until := time.Now().Add(wait); ; {
+		n, err := unix.Poll(fds, int(max(0, time.Until(until)).Milliseconds()))
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

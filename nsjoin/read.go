@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -95,6 +96,9 @@ func retry(call func() error) error {
 	}
 }
 
+// exitTime is ample for an exiting process, without its memory by then, to end.
+const exitTime = 500 * time.Millisecond
+
 // readError classifies an errno from the process's /proc directory. An ended
 // process makes every other explanation moot.
 func (p *Process) readError(what string, err error) error {
@@ -105,6 +109,11 @@ func (p *Process) readError(what string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("process %d: reading %s needs CAP_SYS_PTRACE, also as uid 0, and hostPID in a container: %w: %w", p.pid, what, err, errdefs.ErrPermissionDenied)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
+		// An exiting process drops its namespaces a moment before it has ended
+		// (do_exit: exit_task_namespaces, then exit_notify).
+		if alive := p.aliveAfter(exitTime); alive != nil {
+			return alive
+		}
 		return fmt.Errorf("process %d: %s is gone although the process lives, its main thread may have exited: %w: %w", p.pid, what, err, errdefs.ErrFailedPrecondition)
 	}
 	return fmt.Errorf("process %d: reading %s: %w: %w", p.pid, what, err, errdefs.ErrUnknown)

@@ -19,6 +19,7 @@ type Ref struct {
 	ID string
 }
 
+// String is the reference as a user would write it.
 func (r Ref) String() string {
 	if r.Namespace == "" {
 		return r.Name

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/porthole-project/porthole/internal/agent"
 	"github.com/porthole-project/porthole/runtime"
@@ -70,7 +71,8 @@ func exitCode(err error) int {
 // returns the exit code.
 func report(console *console, err error) int {
 	var status commandStatus
-	if err != nil && !errors.As(err, &status) && !errors.Is(err, context.Canceled) {
+	broken := errors.Is(err, signalled{syscall.SIGPIPE}) // as quiet as a death by it would be
+	if err != nil && !broken && !errors.As(err, &status) && !errors.Is(err, context.Canceled) {
 		console.line("porthole: " + err.Error())
 	}
 	return exitCode(err)

@@ -65,6 +65,9 @@ func printList(w io.Writer, format string, t table, doc list) error {
 }
 
 func (t table) print(w io.Writer, wide bool) error {
+	if len(t.rows) == 0 {
+		return nil
+	}
 	columns := t.wide
 	if wide {
 		columns = len(t.header)

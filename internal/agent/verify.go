@@ -25,6 +25,7 @@ type Verdict struct {
 // at: quick commands often are, and that is not an error.
 const EndedFirst = "ended first"
 
+// String is the verdict as it stands in every record.
 func (v Verdict) String() string {
 	switch {
 	case v.Unverified != "":
