@@ -56,23 +56,38 @@ func (c *Client) both(ctx context.Context, labels map[string]string) (pods []run
 }
 
 // Facts asks the runtime what the plan must know of the pod, and of the target
-// unless that is nil.
+// or, if that is nil, of another container of the pod.
 func (c *Client) Facts(ctx context.Context, pod runtime.Pod, containers []runtime.Container, target *runtime.Container) (*runtime.Facts, error) {
 	f := &runtime.Facts{Runtime: c.String(), Pod: pod, Containers: containers}
 	var wg sync.WaitGroup
 	var targetErr error
-	if target != nil {
-		wg.Go(func() { f.Target, targetErr = c.target(ctx, *target) })
+	ask, into := target, &f.Target
+	if ask == nil {
+		ask, into = neighbour(containers), &f.Neighbour
+	}
+	if ask != nil {
+		wg.Go(func() { *into, targetErr = c.target(ctx, *ask) })
 	}
 	err := c.sandbox(ctx, f)
 	wg.Wait()
 	if err != nil {
 		return nil, err
 	}
-	if targetErr != nil {
+	if targetErr != nil && target != nil {
 		return nil, targetErr
 	}
 	return f, nil
+}
+
+// neighbour picks a container that is not ours, a running one first.
+func neighbour(containers []runtime.Container) *runtime.Container {
+	var best *runtime.Container
+	for _, k := range runtime.Newest(containers) {
+		if !runtime.IsOurs(k.Labels) && (best == nil || best.State != runtime.Running && k.State == runtime.Running) {
+			best = &k
+		}
+	}
+	return best
 }
 
 func (c *Client) sandbox(ctx context.Context, f *runtime.Facts) error {
@@ -90,10 +105,17 @@ func (c *Client) sandbox(ctx context.Context, f *runtime.Facts) error {
 	if answer.GetStatus().GetState() != runtimeapi.PodSandboxState_SANDBOX_READY {
 		f.Pod.State = runtime.NotReady
 	}
+	f.Sandbox = sandboxOf(config)
+	f.Sandbox.PID = info.PID
+	return nil
+}
+
+// sandboxOf reads what the plan must know of the configuration with which the
+// sandbox was created.
+func sandboxOf(config *runtimeapi.PodSandboxConfig) runtime.Sandbox {
 	sc := config.GetLinux().GetSecurityContext()
 	ns := sc.GetNamespaceOptions()
-	f.Sandbox = runtime.Sandbox{
-		PID:                info.PID,
+	return runtime.Sandbox{
 		Network:            modeOf(ns.GetNetwork()),
 		ProcessIDs:         modeOf(ns.GetPid()),
 		IPC:                modeOf(ns.GetIpc()),
@@ -106,7 +128,6 @@ func (c *Client) sandbox(ctx context.Context, f *runtime.Facts) error {
 		SupplementalGroups: sc.GetSupplementalGroups(),
 		StrictGroups:       sc.GetSupplementalGroupsPolicy() == runtimeapi.SupplementalGroupsPolicy_Strict,
 	}
-	return nil
 }
 
 func (c *Client) target(ctx context.Context, from runtime.Container) (*runtime.Target, error) {
@@ -128,26 +149,36 @@ func (c *Client) target(ctx context.Context, from runtime.Container) (*runtime.T
 	for _, m := range status.GetMounts() {
 		t.Mounts = append(t.Mounts, runtime.Mount{HostPath: m.GetHostPath(), ContainerPath: m.GetContainerPath(), ReadOnly: m.GetReadonly(), Relabel: m.GetSelinuxRelabel()})
 	}
-	resources := status.GetResources().GetLinux()
-	if config := info.Config; config != nil {
-		for _, e := range config.GetEnvs() {
-			t.Env = append(t.Env, runtime.EnvVar{Name: e.GetKey(), Value: string(e.GetValue())})
-		}
-		sc := config.GetLinux().GetSecurityContext()
-		t.MaskedPaths, t.ReadonlyPaths = sc.GetMaskedPaths(), sc.GetReadonlyPaths()
-		t.Seccomp = profileOf(sc.GetSeccomp())
-		resources = config.GetLinux().GetResources()
-	} else {
-		fromSpec(t, info.RuntimeSpec)
+	if info.Config != nil {
+		describeTarget(t, info.Config)
+		return t, nil
 	}
-	if resources != nil {
-		score := resources.GetOomScoreAdj()
-		t.OOMScoreAdj = &score
-		for _, h := range resources.GetHugepageLimits() {
-			t.HugepageSizes = append(t.HugepageSizes, h.GetPageSize())
-		}
-	}
+	fromSpec(t, info.RuntimeSpec)
+	describeResources(t, status.GetResources().GetLinux())
 	return t, nil
+}
+
+// describeTarget reads what the plan must know of the configuration with which
+// the target was created.
+func describeTarget(t *runtime.Target, config *runtimeapi.ContainerConfig) {
+	for _, e := range config.GetEnvs() {
+		t.Env = append(t.Env, runtime.EnvVar{Name: e.GetKey(), Value: string(e.GetValue())})
+	}
+	sc := config.GetLinux().GetSecurityContext()
+	t.MaskedPaths, t.ReadonlyPaths = sc.GetMaskedPaths(), sc.GetReadonlyPaths()
+	t.Seccomp = profileOf(sc.GetSeccomp())
+	describeResources(t, config.GetLinux().GetResources())
+}
+
+func describeResources(t *runtime.Target, resources *runtimeapi.LinuxContainerResources) {
+	if resources == nil {
+		return
+	}
+	score := resources.GetOomScoreAdj()
+	t.OOMScoreAdj = &score
+	for _, h := range resources.GetHugepageLimits() {
+		t.HugepageSizes = append(t.HugepageSizes, h.GetPageSize())
+	}
 }
 
 // fromSpec reads from the OCI runtime spec what CRI-O does not tell otherwise.

@@ -100,8 +100,11 @@ type Facts struct {
 	Containers []Container // all of the pod's, ours and dead ones included
 	Sandbox    Sandbox
 	Target     *Target // nil when the debug container gets a PID namespace of its own
-	Image      Image
-	Files      KubeletFiles
+	// Neighbour is, when there is no target, another container of the pod: what is
+	// common to all of them is read from it. It is nil if there is none.
+	Neighbour *Target
+	Image     Image
+	Files     KubeletFiles
 	// HugepageSizes and ThermalThrottle are what the node has of huge page sizes
 	// (such as 2MB) and of /sys/devices/system/cpu/cpuN/thermal_throttle.
 	HugepageSizes   []string
@@ -119,6 +122,14 @@ func (f *Facts) sharesTarget() bool {
 	return f.Target != nil && f.Sandbox.ProcessIDs == ModeContainer
 }
 
+// sibling is a container of the pod from which to read what is common to all.
+func (f *Facts) sibling() *Target {
+	if f.Target != nil {
+		return f.Target
+	}
+	return f.Neighbour
+}
+
 // qosOOMScore is kubelet's GetContainerOOMScoreAdjust for an ephemeral
 // container, whose requests are always zero: by the pod's QoS class, which is
 // read from the pod's cgroup and, where that is not kubelet's, from the
@@ -134,10 +145,11 @@ func (f *Facts) qosOOMScore() int64 {
 	case strings.Contains(parent, "kubepods"):
 		return guaranteed
 	}
-	if f.Target == nil || f.Target.OOMScoreAdj == nil {
+	sibling := f.sibling()
+	if sibling == nil || sibling.OOMScoreAdj == nil {
 		return bestEffort
 	}
-	switch score := *f.Target.OOMScoreAdj; {
+	switch score := *sibling.OOMScoreAdj; {
 	case score == guaranteed, score == bestEffort:
 		return score
 	default:

@@ -164,8 +164,8 @@ func planResources(f *Facts) Resources {
 	// MinShares and the default period: kubelet's generateLinuxContainerResources
 	// for a container with neither requests nor limits.
 	r := Resources{CPUShares: 2, CPUPeriod: 100000, OOMScoreAdj: f.qosOOMScore(), HugepageSizes: f.HugepageSizes}
-	if len(r.HugepageSizes) == 0 && f.Target != nil {
-		r.HugepageSizes = f.Target.HugepageSizes
+	if sibling := f.sibling(); len(r.HugepageSizes) == 0 && sibling != nil {
+		r.HugepageSizes = sibling.HugepageSizes
 	}
 	return r
 }
@@ -188,22 +188,23 @@ func planMounts(f *Facts, spec *corev1.EphemeralContainer) []Mount {
 // relabels reports whether kubelet asked for SELinux relabelling of the
 // target's mount at the same place: it does so on nodes with SELinux only.
 func relabels(f *Facts, at string) bool {
-	if f.Target == nil {
+	sibling := f.sibling()
+	if sibling == nil {
 		return false
 	}
-	i := slices.IndexFunc(f.Target.Mounts, func(m Mount) bool { return m.ContainerPath == at })
-	return i >= 0 && f.Target.Mounts[i].Relabel
+	i := slices.IndexFunc(sibling.Mounts, func(m Mount) bool { return m.ContainerPath == at })
+	return i >= 0 && sibling.Mounts[i].Relabel
 }
 
 // planEnv is the declared environment, then the service variables, which
-// kubelet gives to every container of a pod and which are read from the
-// target's own environment.
+// kubelet gives to every container of a pod and which are read from one's own
+// environment.
 func planEnv(f *Facts, spec *corev1.EphemeralContainer) []EnvVar {
 	declared := map[string]string{}
 	var env []EnvVar
 	var services []EnvVar
-	if f.Target != nil {
-		services = serviceVars(f.Target.Env)
+	if sibling := f.sibling(); sibling != nil {
+		services = serviceVars(sibling.Env)
 	}
 	// A declared variable may refer to service variables and to earlier ones.
 	known := map[string]string{}

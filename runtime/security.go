@@ -72,8 +72,8 @@ func planSeccomp(f *Facts, sc *corev1.SecurityContext) SecurityProfile {
 		}
 		return out
 	}
-	if f.Target != nil && f.Target.Seccomp != nil {
-		return *f.Target.Seccomp
+	if sibling := f.sibling(); sibling != nil && sibling.Seccomp != nil {
+		return *sibling.Seccomp
 	}
 	return SecurityProfile{Type: string(corev1.SeccompProfileTypeRuntimeDefault)}
 }

@@ -64,6 +64,10 @@ func (e *Engine) pinReference(f *runtime.Facts) (*reference, error) {
 			r.kinds = append([]string{"pid"}, r.kinds...)
 		}
 	}
+	if n := f.Neighbour; pid <= 0 && n != nil && n.PID > 0 {
+		// CRI-O may run pods without a process of the sandbox's own.
+		pid, id, r.what = n.PID, n.ID, fmt.Sprintf("container %q", n.Name)
+	}
 	if pid <= 0 {
 		return nil, nil
 	}
