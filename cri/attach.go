@@ -132,23 +132,30 @@ func openStreams(ctx context.Context, conn net.Conn, stdin, tty bool) (*attachme
 	}
 	go spdy.Serve(spdystream.NoOpStreamHandler)
 	a := &attachment{conn: spdy}
-	for _, want := range []struct {
+	wanted := []struct {
 		name string
 		into **spdystream.Stream
 		need bool
-	}{{"error", &a.failed, true}, {"resize", &a.resize, tty}, {"stdin", &a.stdin, stdin}, {"stdout", &a.stdout, true}, {"stderr", &a.stderr, !tty}} {
+	}{{"error", &a.failed, true}, {"resize", &a.resize, tty}, {"stdin", &a.stdin, stdin}, {"stdout", &a.stdout, true}, {"stderr", &a.stderr, !tty}}
+	for _, want := range wanted {
 		if !want.need {
 			continue
 		}
-		stream, err := spdy.CreateStream(http.Header{headerStream: {want.name}}, nil, false)
-		if err == nil {
-			err = waitStream(ctx, stream)
-		}
-		if err != nil {
+		if *want.into, err = spdy.CreateStream(http.Header{headerStream: {want.name}}, nil, false); err != nil {
 			a.close()
 			return nil, fmt.Errorf("open stream %s: %w", want.name, err)
 		}
-		*want.into = stream
+	}
+	// All are asked for before the first answer is waited for: each round trip
+	// is output that only the log will tell.
+	for _, want := range wanted {
+		if !want.need {
+			continue
+		}
+		if err := waitStream(ctx, *want.into); err != nil {
+			a.close()
+			return nil, fmt.Errorf("open stream %s: %w", want.name, err)
+		}
 	}
 	return a, nil
 }

@@ -1,9 +1,11 @@
 package cri
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Bounds of what a splice keeps while the place of an attachment is unknown.
@@ -63,6 +65,7 @@ type splice struct {
 	// placed yet.
 	unplaced func()
 	fromLog  int64 // bytes written that only the log told
+	binary   bool  // and some of them were not text
 }
 
 func newSplice(w io.Writer, tty bool) *splice {
@@ -109,8 +112,7 @@ func (s *splice) log(content []byte, full bool) {
 		}
 		return
 	}
-	s.fromLog += s.logged - s.emitted
-	s.out.write(s.unwritten(content, at))
+	s.tell(s.unwritten(content, at), s.logged-s.emitted)
 	if full {
 		s.out.newline()
 	}
@@ -121,6 +123,13 @@ func (s *splice) log(content []byte, full bool) {
 // One of nothing but CRs is, when something behind it is.
 func (s *splice) ahead(size int64) bool {
 	return s.logged+size > s.emitted || size == 0 && s.logged == s.emitted
+}
+
+// tell writes what only the log told.
+func (s *splice) tell(b []byte, size int64) {
+	s.fromLog += size
+	s.binary = s.binary || !s.out.tty && (bytes.IndexByte(b, 0) >= 0 || !utf8.Valid(b))
+	s.out.write(b)
 }
 
 // keep sets the time after which what is held is written, if that is not set
@@ -162,8 +171,7 @@ func (s *splice) writeHeld(to int64) {
 		end++
 	}
 	if from < end {
-		s.fromLog += plainLen(s.held[from:end])
-		s.out.write(s.unwritten(s.held[from:end], s.emitted))
+		s.tell(s.unwritten(s.held[from:end], s.emitted), plainLen(s.held[from:end]))
 		s.advance(min(to, s.heldAt+plainLen(s.held)))
 	}
 }
@@ -341,9 +349,10 @@ func (s *splice) abandon() {
 }
 
 // result is the error of the output, if writing it failed, and how many bytes
-// only the log told.
-func (s *splice) result() (fromLog int64, err error) {
+// only the log told, which may lack the CR of a CRLF; binary says that this
+// would matter.
+func (s *splice) result() (fromLog int64, binary bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.fromLog, s.out.err
+	return s.fromLog, s.binary, s.out.err
 }

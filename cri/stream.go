@@ -113,8 +113,12 @@ func (s *session) unplaced() {
 func (s *session) outputError() error {
 	var errs []error
 	s.both(func(p *splice) {
-		_, err := p.result()
+		fromLog, binary, err := p.result()
 		errs = append(errs, err)
+		if binary && s.client.Name == "containerd" {
+			s.notice(fmt.Sprintf("Warning: %d bytes of binary output came before Porthole was attached; they are from containerd's log, which drops the CR of a CRLF. "+
+				"A command that waits for its input first (-i) is exact.", fromLog))
+		}
 	})
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("write output: %w", err)

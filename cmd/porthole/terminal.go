@@ -42,6 +42,9 @@ func useTerminal(ctx context.Context, n *node, streams *runtime.Streams) (restor
 	return func() {
 		err := back()
 		n.console.setRaw(false)
+		if ctx.Err() != nil {
+			n.console.line("") // what was cut off did not end its line
+		}
 		if err != nil {
 			n.console.line("porthole: the terminal could not be restored (" + err.Error() + "); 'reset' or 'stty sane' will do it")
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -61,8 +62,9 @@ func openNode(c *cli.Context, io stdio) (*node, error) {
 
 func (n *node) close() { _ = n.client.Close() }
 
+// notice tells the user something; a warning also when they want quiet.
 func (n *node) notice(text string) {
-	if !n.quiet {
+	if !n.quiet || strings.HasPrefix(text, "Warning: ") {
 		n.console.line(text)
 	}
 }

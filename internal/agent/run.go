@@ -70,14 +70,36 @@ func (e *Engine) Run(ctx context.Context, p *Prepared, streams runtime.Streams) 
 	}
 	defer container.Close()
 	out.ID = container.ID()
-	out.Verdict, err = e.verify(ctx, p, pinned, container)
-	if err != nil {
-		return out, err
-	}
-	entry.ContainerID, entry.Verification = out.ID, out.Verdict.String()
-	e.record(entry)
-	out.Exit, out.Ended, err = e.stream(ctx, p, container, streams)
+	entry.ContainerID = out.ID
+	err = e.serve(ctx, p, pinned, container, streams, entry, &out)
 	return out, err
+}
+
+// serve attaches and proves side by side, so that as little as possible is
+// written before the attach; but nothing goes in or comes out before the proof.
+func (e *Engine) serve(ctx context.Context, p *Prepared, ref *reference, c Container, streams runtime.Streams, entry journal.Entry, out *Outcome) (err error) {
+	proved := newGate()
+	streaming, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		out.Exit, out.Ended, err = e.stream(streaming, p, c, proved.guard(streaming, streams))
+	}()
+	verdict, unproved := e.verify(ctx, p, ref, c)
+	if unproved == nil {
+		proved.open()
+		entry.Verification = verdict.String()
+		e.record(entry)
+	} else {
+		stop(unproved)
+	}
+	<-done
+	out.Verdict = verdict
+	if unproved != nil {
+		return unproved
+	}
+	return err
 }
 
 // stream carries the streams until the command ends, ctx does, or time is up.
