@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -26,10 +25,7 @@ func (c *Client) Image(ctx context.Context, ref string, policy corev1.PullPolicy
 	}
 	defaulted := policy == ""
 	if defaulted {
-		policy = corev1.PullIfNotPresent
-		if taggedLatest(ref) {
-			policy = corev1.PullAlways
-		}
+		policy = runtime.DefaultPullPolicy(ref)
 	}
 	switch {
 	case policy == corev1.PullNever && present == nil:
@@ -100,15 +96,4 @@ func (c *Client) imageStatus(ctx context.Context, ref string) (*runtime.Image, e
 		image.UID = &value
 	}
 	return image, nil
-}
-
-// taggedLatest is the API server's rule for the default policy: no digest, and
-// the tag latest or none. The ID of an image is as good as a digest.
-func taggedLatest(ref string) bool {
-	if strings.Contains(ref, "@") || strings.HasPrefix(ref, "sha256:") || len(ref) == 64 && strings.Trim(ref, "0123456789abcdef") == "" {
-		return false
-	}
-	name := ref[strings.LastIndexByte(ref, '/')+1:]
-	_, tag, ok := strings.Cut(name, ":")
-	return !ok || tag == "latest"
 }

@@ -186,7 +186,9 @@ func (s *session) notice(text string) {
 func (s *session) settle(ctx context.Context, refused error) (*runtime.Exit, error) {
 	const soon = 500 * time.Millisecond
 	began, told := time.Now(), false
-	for wait := time.Millisecond; ; wait = min(2*wait, 200*time.Millisecond) {
+	// A runtime takes some ten milliseconds from the end of the streams to the end
+	// of the container; one that is away, a second and more.
+	for wait := time.Millisecond; ; wait = min(2*wait, max(10*time.Millisecond, time.Since(began)/10)) {
 		status, _, err := s.client.status(ctx, s.id, false)
 		switch {
 		case ctx.Err() != nil:

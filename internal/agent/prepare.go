@@ -63,10 +63,7 @@ func (e *Engine) Prepare(ctx context.Context, o Order) (*Prepared, error) {
 	}
 	// The runtime is asked about pod and image at once. An image is pulled only
 	// for a plan that would otherwise be good.
-	policy := o.Spec.ImagePullPolicy
-	if o.DryRun {
-		policy = corev1.PullNever
-	}
+	present := e.lookUp(ctx, o.Spec.Image)
 	if p.Facts, err = e.Rung.Facts(ctx, match.Pod, containers, target); err != nil {
 		return nil, err
 	}
@@ -90,11 +87,39 @@ func (e *Engine) Prepare(ctx context.Context, o Order) (*Prepared, error) {
 	if _, err := runtime.NewPlan(f, withoutImageRules(request)); err != nil {
 		return nil, err
 	}
-	if f.Image, err = e.Rung.Image(ctx, o.Spec.Image, policy, e.Notice); err != nil {
+	if f.Image, err = e.image(ctx, o, <-present); err != nil {
 		return nil, err
 	}
 	p.Plan, err = runtime.NewPlan(f, request)
 	return p, err
+}
+
+// lookup is the answer to the question whether an image is on the node.
+type lookup struct {
+	image runtime.Image
+	err   error
+}
+
+func (e *Engine) lookUp(ctx context.Context, ref string) <-chan lookup {
+	answer := make(chan lookup, 1)
+	go func() {
+		image, err := e.Rung.Image(ctx, ref, corev1.PullNever, e.Notice)
+		answer <- lookup{image, err}
+	}()
+	return answer
+}
+
+// image makes sure that the image is there, by the order's policy.
+func (e *Engine) image(ctx context.Context, o Order, present lookup) (runtime.Image, error) {
+	policy := o.Spec.ImagePullPolicy
+	effective := policy
+	if effective == "" {
+		effective = runtime.DefaultPullPolicy(o.Spec.Image)
+	}
+	if o.DryRun || effective == corev1.PullNever || effective == corev1.PullIfNotPresent && present.err == nil {
+		return present.image, present.err
+	}
+	return e.Rung.Image(ctx, o.Spec.Image, policy, e.Notice)
 }
 
 // withoutImageRules drops the one rule that depends on the image.
