@@ -27,6 +27,8 @@ type follower struct {
 
 	mu      sync.Mutex
 	chain   []*generation // files not yet read to their end, oldest first
+	newest  os.FileInfo   // of the file added last, read or not
+	early   bool          // it was added before its event came
 	ending  bool          // the container has ended: the last file that closes is the last
 	cuts    int
 	running bool          // run will close the files
@@ -42,22 +44,34 @@ type generation struct {
 	err    error  // why it could not be opened
 	closes uint64 // how often a writer has closed it
 	seen   uint64 // counts events, so that a reader knows whether to look again
+	size   int64  // when polled last
+	quiet  int    // for how many polls it has not grown
 }
 
 func follow(path string) (*follower, error) {
 	f := &follower{dir: filepath.Dir(path), base: filepath.Base(path), change: make(chan struct{}), closed: make(chan struct{})}
 	var err error
-	if f.watch, err = watch.Dir(f.dir); err != nil {
+	f.watch, err = watch.Dir(f.dir)
+	switch {
+	case err == nil:
+		go f.listen()
+	case errdefs.IsResourceExhausted(err):
+		// A busy node may have no inotify instance left, which is no reason not to be
+		// opened.
+		go f.poll()
+	default:
 		return nil, fmt.Errorf("follow log %s: %w", path, err)
 	}
-	go f.listen()
 	return f, nil
 }
 
 // Close ends the following; a run in progress returns soon.
 func (f *follower) Close() error {
 	f.once.Do(func() { close(f.closed) })
-	err := f.watch.Close()
+	var err error
+	if f.watch != nil {
+		err = f.watch.Close()
+	}
 	f.mu.Lock()
 	running := f.running
 	f.mu.Unlock()
@@ -88,7 +102,7 @@ func (f *follower) listen() {
 		case e.Op.Has(watch.Overflow):
 			f.rescan()
 		case e.Op.Has(watch.Create) && e.Name == f.base:
-			f.add()
+			f.created()
 		case e.Op.Has(watch.MovedFrom):
 			from = e.Name
 		case e.Op.Has(watch.MovedTo):
@@ -121,10 +135,39 @@ func (f *follower) rescan() {
 	}
 }
 
+// created answers the event of a new file, unless catchUp was there before it.
+func (f *follower) created() {
+	if !f.early || !f.isNewest() {
+		f.add()
+		return
+	}
+	f.early = false
+	if n := len(f.chain); n > 0 {
+		f.chain[n-1].name = f.base // whatever name an event before this one gave it
+	}
+}
+
+// catchUp adds the log that the events have not told of yet. Only the end calls
+// it: a command may be over, and its log closed, before an event was looked at.
+func (f *follower) catchUp() {
+	if _, err := os.Stat(filepath.Join(f.dir, f.base)); err == nil && !f.isNewest() {
+		f.add()
+		f.early = true
+	}
+}
+
+// isNewest reports whether what has the log's name is the file added last.
+func (f *follower) isNewest() bool {
+	info, err := os.Stat(filepath.Join(f.dir, f.base))
+	return err == nil && f.newest != nil && os.SameFile(info, f.newest)
+}
+
 // add opens the log while it still has its name.
 func (f *follower) add() {
 	g := &generation{name: f.base}
-	g.file, g.err = os.Open(filepath.Join(f.dir, f.base))
+	if g.file, g.err = os.Open(filepath.Join(f.dir, f.base)); g.err == nil {
+		f.newest, g.err = g.file.Stat()
+	}
 	f.chain = append(f.chain, g)
 }
 
@@ -151,12 +194,12 @@ func (f *follower) Started() bool {
 
 // Cut renames the log so that the runtime, asked to reopen it, finishes this
 // file. It returns the new name; uncut takes it back when the runtime would
-// not. A log that this follower has not opened yet is not cut: under its new
-// name it could be taken for another.
+// not. A log that this follower has not opened yet, because somebody else has
+// just rotated it, is not cut: under its new name it could be taken for another.
 func (f *follower) Cut(now time.Time) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if n := len(f.chain); n == 0 || f.chain[n-1].name != f.base {
+	if n := len(f.chain); n == 0 || f.chain[n-1].name != f.base || !f.isNewest() {
 		return "", fmt.Errorf("log %s: not open: %w", f.base, errdefs.ErrUnavailable)
 	}
 	f.cuts++
@@ -218,6 +261,9 @@ func (f *follower) run(sink logSink) error {
 func (f *follower) next() *generation {
 	for {
 		f.mu.Lock()
+		if len(f.chain) == 0 && f.ending {
+			f.catchUp()
+		}
 		var g *generation
 		if len(f.chain) > 0 {
 			g = f.chain[0]

@@ -31,6 +31,10 @@ type Streams struct {
 	Stderr io.Writer
 	// Resizes carries the terminal's size, the first one included.
 	Resizes <-chan Size
+	// Begin, if set, is called once: when the container runs and is proved to be
+	// the right one, before anything is read or written. Its error ends the
+	// session.
+	Begin func() error
 	// Notice is told, in a line without newline, what the user should know of the
 	// streams (a runtime that restarts). It may be nil.
 	Notice func(line string)

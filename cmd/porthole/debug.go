@@ -187,11 +187,7 @@ func open(ctx context.Context, n *node, o agent.Order) error {
 		streams.Stdin = n.in
 	}
 	if o.Spec.TTY {
-		restore, err := useTerminal(ctx, n, &streams)
-		if err != nil {
-			return err
-		}
-		defer restore()
+		defer useTerminal(ctx, n, &streams)()
 	}
 	out, err := n.engine.Run(ctx, p, streams)
 	n.verbose("session %s, container %.13s, namespaces %s", out.Session, out.ID, out.Verdict)

@@ -18,15 +18,11 @@ func isTerminal(r io.Reader) bool {
 	return ok && tty.Is(f)
 }
 
-// useTerminal puts the user's terminal into raw mode and passes its size on.
-// The returned function restores it, however the session ends.
-func useTerminal(ctx context.Context, n *node, streams *runtime.Streams) (restore func(), err error) {
+// useTerminal passes the size of the user's terminal on, and puts it into raw
+// mode once the session begins; until then ctrl-c interrupts. The returned
+// function restores it, however the session ends.
+func useTerminal(ctx context.Context, n *node, streams *runtime.Streams) (restore func()) {
 	f := n.in.(*os.File)
-	back, err := tty.Raw(f)
-	if err != nil {
-		return nil, fmt.Errorf("terminal: %w", err)
-	}
-	n.console.setRaw(true)
 	sizes := make(chan runtime.Size, 1)
 	go func() {
 		defer close(sizes)
@@ -39,7 +35,18 @@ func useTerminal(ctx context.Context, n *node, streams *runtime.Streams) (restor
 		}
 	}()
 	streams.Resizes = sizes
+	var back func() error
+	streams.Begin = func() (err error) {
+		if back, err = tty.Raw(f); err != nil {
+			return fmt.Errorf("terminal: %w", err)
+		}
+		n.console.setRaw(true)
+		return nil
+	}
 	return func() {
+		if back == nil {
+			return
+		}
 		err := back()
 		n.console.setRaw(false)
 		if ctx.Err() != nil {
@@ -48,7 +55,7 @@ func useTerminal(ctx context.Context, n *node, streams *runtime.Streams) (restor
 		if err != nil {
 			n.console.line("porthole: the terminal could not be restored (" + err.Error() + "); 'reset' or 'stty sane' will do it")
 		}
-	}, nil
+	}
 }
 
 // brokenOutput is the cause of a session's end when its output cannot be

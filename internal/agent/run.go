@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/errdefs"
+
 	"github.com/porthole-project/porthole/internal/journal"
 	"github.com/porthole-project/porthole/runtime"
 )
@@ -58,6 +60,9 @@ func (e *Engine) Run(ctx context.Context, p *Prepared, streams runtime.Streams) 
 	e.record(entry)
 	// From here on something may exist. Whatever happens, it is removed.
 	defer func() { err = errors.Join(err, e.cleanUp(context.WithoutCancel(ctx), entry, out.ID)) }()
+	if entry.Paths, err = makeDirectories(entry.Paths); err != nil {
+		return out, err
+	}
 	if err := makeTerminationLog(p.Facts.Files.TerminationLog); err != nil {
 		return out, err
 	}
@@ -87,6 +92,9 @@ func (e *Engine) serve(ctx context.Context, p *Prepared, ref *reference, c Conta
 		out.Exit, out.Ended, err = e.stream(streaming, p, c, proved.guard(streaming, streams))
 	}()
 	verdict, unproved := e.verify(ctx, p, ref, c)
+	if unproved == nil && streams.Begin != nil {
+		unproved = streams.Begin()
+	}
 	if unproved == nil {
 		proved.open()
 		entry.Verification = verdict.String()
@@ -102,11 +110,18 @@ func (e *Engine) serve(ctx context.Context, p *Prepared, ref *reference, c Conta
 	return err
 }
 
+// lastMinute is how long before its expiry a session is told of it.
+const lastMinute = time.Minute
+
 // stream carries the streams until the command ends, ctx does, or time is up.
 func (e *Engine) stream(ctx context.Context, p *Prepared, container Container, streams runtime.Streams) (runtime.Exit, error, error) {
 	expired := make(chan struct{})
 	if p.order.TTL > 0 {
 		// A timer is monotonic: setting the clock neither ends a session nor saves it.
+		if notice := p.order.TTL - lastMinute; notice > 0 {
+			soon := time.AfterFunc(notice, func() { e.Notice("Session " + p.Session + " ends in a minute: its time (--ttl) is up then.") })
+			defer soon.Stop()
+		}
 		timer := time.AfterFunc(p.order.TTL, func() {
 			close(expired)
 			if err := container.Stop(context.WithoutCancel(ctx), stopGrace); err != nil {
@@ -168,14 +183,31 @@ func (e *Engine) forget(entry journal.Entry) error {
 	return nil
 }
 
+// makeDirectories makes the session's own directories and returns those that it
+// made: one that is there already belongs to somebody else, who used the name
+// before, and must not be removed with this session.
+func makeDirectories(paths []string) (made []string, err error) {
+	for _, path := range paths {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return made, fmt.Errorf("directory of container %q: %w", filepath.Base(path), err)
+		}
+		err := os.Mkdir(path, 0o755)
+		if errors.Is(err, fs.ErrExist) {
+			return made, fmt.Errorf("container name %q was used in this pod before (%s exists); choose another: %w", filepath.Base(path), path, errdefs.ErrAlreadyExists)
+		}
+		if err != nil {
+			return made, fmt.Errorf("directory of container %q: %w", filepath.Base(path), err)
+		}
+		made = append(made, path)
+	}
+	return made, nil
+}
+
 // makeTerminationLog makes the file as kubelet does (makeMounts): empty and
 // writable for any user of the container.
 func makeTerminationLog(path string) error {
 	if path == "" {
 		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("termination log: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if errors.Is(err, fs.ErrExist) {
