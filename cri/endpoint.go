@@ -52,16 +52,14 @@ func FindEndpoints(runtimeFlag, imageFlag string, getenv func(string) string, cr
 	if ends.Image == "" {
 		ends.Image = getenv(EnvImageEndpoint)
 	}
-	if ends.Runtime == "" || ends.Image == "" {
+	// The image endpoint of the file goes with the runtime of the file.
+	if ends.Runtime == "" {
 		file, err := readCrictl(crictlConfig)
 		if err != nil {
 			return Endpoints{}, err
 		}
-		if ends.Runtime == "" {
-			ends.Runtime, ends.Source = file.Runtime, crictlConfig
-		}
-		// The image endpoint of the file goes with the runtime of the file.
-		if ends.Image == "" && ends.Source == crictlConfig {
+		ends.Runtime, ends.Source = file.Runtime, crictlConfig
+		if ends.Image == "" {
 			ends.Image = file.Image
 		}
 	}

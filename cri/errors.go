@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc/codes"
@@ -78,7 +79,7 @@ var (
 	notExecutable = regexp.MustCompile("exec: \"[^\"]*\": (permission denied|is a directory)|exec /[^:]*: (exec format error|permission denied)|the path `[^`]*` (isn't|exists but is not) (an )?executable|open executable: Permission denied")
 	// runc, when the command is there but its interpreter or the loader is not.
 	noInterpreter = regexp.MustCompile(`exec /[^:]*: no such file or directory`)
-	noWorkdir     = regexp.MustCompile(`chdir to cwd \("([^"]*)"\)[^:]*: ([^:]*)`)
+	noWorkdir     = regexp.MustCompile(`chdir to cwd \("([^"]*)"\)[^:]*: ([^:"]*)`)
 )
 
 // classifyLaunch recognises a command that is not there or cannot be executed
@@ -88,7 +89,8 @@ func classifyLaunch(err error, command string) error {
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
+	// CRI-O passes on runc's log line, in which quotes are escaped.
+	text := strings.ReplaceAll(err.Error(), `\"`, `"`)
 	switch {
 	case noCommand.MatchString(text):
 		return fmt.Errorf("command %q: %w in the image", command, runtime.ErrCommandNotFound)

@@ -2,11 +2,13 @@ package nsjoin
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
-	"runtime"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,7 +26,7 @@ func TestMain(m *testing.M) {
 	case "wait": // until stdin ends
 		fmt.Println(selfLine())
 	case "headless": // like wait, with the main thread gone
-		runtime.LockOSThread()
+		goruntime.LockOSThread()
 		onMain := syscall.Getpid() == syscall.Gettid()
 		go func() {
 			fmt.Println("ready", onMain)
@@ -116,7 +118,7 @@ func startChild(t *testing.T, mode string, flags uintptr) *child {
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
 	c, err := spawn(mode, attr)
-	if err != nil && flags != 0 && os.IsPermission(err) {
+	if err != nil && flags != 0 && errors.Is(err, fs.ErrPermission) {
 		t.Skipf("no permission to make namespaces (run as root): %v", err)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func Validate(spec *corev1.EphemeralContainer, existing []Container) error {
 			bad("command: Invalid value: %q: a NUL byte cannot be passed to a process", arg)
 		}
 	}
-	if strings.HasPrefix(spec.WorkingDir, "/proc/") || spec.WorkingDir == "/proc" {
+	if dir := path.Clean("/" + spec.WorkingDir); strings.HasPrefix(dir, "/proc/") || dir == "/proc" {
 		// CVE-2024-21626: a working directory under /proc could be a leaked
 		// descriptor of the host.
 		bad("workingDir: Forbidden: %q is under /proc", spec.WorkingDir)

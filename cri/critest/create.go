@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -115,7 +116,7 @@ func (c *creation) besideTarget() (err error) {
 	id := c.namespaces().GetTargetId()
 	if c.target, err = c.s.node.container(id); err != nil {
 		reason := err.Error()
-		if err == errUnknownID {
+		if errors.Is(err, errUnknownID) {
 			reason = "not found"
 		}
 		return c.refuse(targetUnknown, "target", id, "reason", reason)

@@ -1,6 +1,7 @@
 package critest
 
 import (
+	"errors"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -110,13 +111,13 @@ func (f Flavor) refuse(e edge, words ...string) error {
 
 // absent returns the refusal for an ID that index could not resolve. An ambiguous prefix is found too often rather
 // than not found, and containerd's code says so.
-func (f Flavor) absent(e edge, id string, why error, words ...string) error {
+func (f Flavor) absent(e edge, id string, why error) error {
 	reason := why.Error()
-	if f == Containerd && why == errUnknownID {
+	if f == Containerd && errors.Is(why, errUnknownID) {
 		reason = "not found"
 	}
-	err := f.refuse(e, append(words, "id", id, "reason", reason)...)
-	if f == Containerd && why != errUnknownID {
+	err := f.refuse(e, "id", id, "reason", reason)
+	if f == Containerd && !errors.Is(why, errUnknownID) {
 		return status.Error(codes.Unknown, status.Convert(err).Message())
 	}
 	return err

@@ -17,14 +17,6 @@ type runtimeService struct {
 
 func clone[M proto.Message](m M) M { return proto.Clone(m).(M) }
 
-func cloneAll[M proto.Message](ms []M) []M {
-	out := make([]M, 0, len(ms))
-	for _, m := range ms {
-		out = append(out, clone(m))
-	}
-	return out
-}
-
 func (r *runtimeService) Version(context.Context, *runtimeapi.VersionRequest) (*runtimeapi.VersionResponse, error) {
 	return clone(r.s.node.version), nil
 }

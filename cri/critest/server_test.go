@@ -31,11 +31,13 @@ func dial(t *testing.T, s *critest.Server) *grpc.ClientConn {
 }
 
 func runtimeOf(t *testing.T, s *critest.Server) runtimeapi.RuntimeServiceClient {
+	t.Helper()
 	return runtimeapi.NewRuntimeServiceClient(dial(t, s))
 }
 
 // flavors runs a test against both runtimes.
 func flavors(t *testing.T, test func(t *testing.T, s *critest.Server)) {
+	t.Helper()
 	for _, name := range []string{"containerd-2.4.2", "crio-1.37"} {
 		t.Run(name, func(t *testing.T) {
 			test(t, critest.New(t, critest.WithRecording(critest.Load(t, name))))

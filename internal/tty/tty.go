@@ -15,7 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
+	goruntime "runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -68,8 +68,8 @@ func Raw(f *os.File) (restore func() error, err error) {
 // thread that blocks the signal is let through (POSIX tcsetattr, Linux
 // tty_check_change); to ignore it would be visible to the whole process.
 func fromBackground(change func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
 	var block, before unix.Sigset_t
 	block.Val[0] = 1 << (unix.SIGTTOU - 1)
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &block, &before); err != nil {

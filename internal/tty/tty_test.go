@@ -206,8 +206,10 @@ func job() error {
 		other.Process.Kill()
 		other.Wait()
 	}()
-	if foreground, err := unix.IoctlGetInt(int(os.Stdin.Fd()), unix.TIOCGPGRP); err != nil || foreground != other.Process.Pid {
-		return fmt.Errorf("foreground group %d, %v; want %d", foreground, err, other.Process.Pid)
+	if foreground, err := unix.IoctlGetInt(int(os.Stdin.Fd()), unix.TIOCGPGRP); err != nil {
+		return err
+	} else if foreground != other.Process.Pid {
+		return fmt.Errorf("foreground group %d, want %d", foreground, other.Process.Pid)
 	}
 	return restore()
 }

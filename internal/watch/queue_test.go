@@ -128,7 +128,7 @@ func TestOp(t *testing.T) {
 	if got := (Event{Op: Overflow}).String(); got != "overflow" {
 		t.Error(got)
 	}
-	if Op(Create).Has(Create|Delete) || !(Create | Delete).Has(Delete) {
+	if Create.Has(Create|Delete) || !(Create | Delete).Has(Delete) {
 		t.Error("Has")
 	}
 }

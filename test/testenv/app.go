@@ -10,7 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	goruntime "runtime"
 )
 
 // appSource is the program of localhost/app:1. It is built outside this
@@ -28,7 +28,7 @@ func buildApp(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(append([]byte(runtime.Version()+runtime.GOARCH), appSource...))
+	sum := sha256.Sum256(append([]byte(goruntime.Version()+goruntime.GOARCH), appSource...))
 	path := filepath.Join(cache, "app-"+hex.EncodeToString(sum[:8]))
 	if _, err := os.Stat(path); err == nil {
 		return path, nil

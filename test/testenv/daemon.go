@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
+	goruntime "runtime"
 	"syscall"
 	"time"
 
@@ -46,8 +46,8 @@ func startDaemon(l layout, bin binaries, log io.Writer) (*daemon, error) {
 	go func() {
 		// The parent-death signal is sent when the *thread* that started the
 		// child ends, so this goroutine keeps its thread for the child's life.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		goruntime.LockOSThread()
+		defer goruntime.UnlockOSThread()
 		defer file.Close()
 		err := d.cmd.Start()
 		started <- err

@@ -2,7 +2,9 @@ package testenv
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,7 +63,7 @@ func shimSockets(t *testing.T, v Version, r record) []string {
 func goneSockets(t *testing.T, sockets []string) {
 	t.Helper()
 	for _, s := range sockets {
-		if _, err := os.Lstat(s); !os.IsNotExist(err) {
+		if _, err := os.Lstat(s); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("socket %s is left behind: %v", s, err)
 		}
 	}
