@@ -2,6 +2,7 @@ package cri
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,7 @@ type follower struct {
 	early   bool          // it was added before its event came
 	ending  bool          // the container has ended: the last file that closes is the last
 	cuts    int
+	started bool          // there was a file
 	running bool          // run will close the files
 	change  chan struct{} // closed and renewed at each change of the above
 	closed  chan struct{}
@@ -169,6 +171,7 @@ func (f *follower) add() {
 		f.newest, g.err = g.file.Stat()
 	}
 	f.chain = append(f.chain, g)
+	f.started = true
 }
 
 func (f *follower) named(name string) *generation {
@@ -185,11 +188,25 @@ func (f *follower) signal() {
 	f.change = make(chan struct{})
 }
 
-// Started reports whether the runtime has opened the log.
-func (f *follower) Started() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.chain) > 0
+// Started reports whether the runtime has opened the log. It did so before the
+// container was started, but the news of it may need a moment.
+func (f *follower) Started(ctx context.Context, patience time.Duration) bool {
+	late := time.After(patience)
+	for {
+		f.mu.Lock()
+		started, change := f.started, f.change
+		f.mu.Unlock()
+		if started {
+			return true
+		}
+		select {
+		case <-change:
+		case <-late:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // Cut renames the log so that the runtime, asked to reopen it, finishes this

@@ -257,8 +257,8 @@ func TestFollowALogThatNeverComes(t *testing.T) {
 	g, _ := startFollowing(t)
 	g.start()
 	g.End(5 * time.Second)
-	if got := g.result(t); got != "" || g.Started() {
-		t.Errorf("%q, started %v", got, g.Started())
+	if got := g.result(t); got != "" || g.Started(t.Context(), time.Second) {
+		t.Errorf("%q, started %v", got, g.Started(t.Context(), time.Second))
 	}
 }
 

@@ -69,7 +69,9 @@ func (k *Container) createAndStart(ctx context.Context, request *runtimeapi.Crea
 	if err != nil {
 		return fmt.Errorf("create container %q in pod %s: %w", name, k.plan.Pod.FullName(), classifyLaunch(err, command))
 	}
-	k.id = answer.GetContainerId()
+	if err := k.claim(create, answer.GetContainerId()); err != nil {
+		return fmt.Errorf("create container %q in pod %s: %w", name, k.plan.Pod.FullName(), err)
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -78,6 +80,23 @@ func (k *Container) createAndStart(ctx context.Context, request *runtimeapi.Crea
 	if _, err := c.runtime.StartContainer(start, &runtimeapi.StartContainerRequest{ContainerId: k.id}); err != nil {
 		return fmt.Errorf("start container %q in pod %s: %w", name, k.plan.Pod.FullName(), classifyLaunch(err, command))
 	}
+	return nil
+}
+
+// claim takes the ID that a create call answered with. CRI-O answers with the
+// container that has the name already, where containerd refuses: that one may be
+// another's session, which is neither to be started nor to be removed.
+func (k *Container) claim(ctx context.Context, id string) error {
+	if k.client.Name != "containerd" {
+		status, _, err := k.client.status(ctx, id, false)
+		if err != nil {
+			return err // it will be found by its label
+		}
+		if status.GetLabels()[runtime.LabelSession] != k.plan.Labels[runtime.LabelSession] {
+			return fmt.Errorf("the name is taken by container %.13s; choose another: %w", id, errdefs.ErrAlreadyExists)
+		}
+	}
+	k.id = id
 	return nil
 }
 

@@ -19,7 +19,6 @@ const (
 func (f *follower) poll() {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	var newest os.FileInfo
 	for {
 		select {
 		case <-f.closed:
@@ -27,8 +26,7 @@ func (f *follower) poll() {
 		case <-tick.C:
 		}
 		f.mu.Lock()
-		if now, err := os.Stat(filepath.Join(f.dir, f.base)); err == nil && (newest == nil || !os.SameFile(newest, now)) {
-			newest = now
+		if _, err := os.Stat(filepath.Join(f.dir, f.base)); err == nil && !f.isNewest() {
 			f.add()
 		}
 		for i, g := range f.chain {

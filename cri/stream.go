@@ -158,13 +158,15 @@ func (s *session) abandoned() { s.both((*splice).abandon) }
 
 // attachUntilExit keeps one attachment until the container has ended.
 func (s *session) attachUntilExit(ctx context.Context) (runtime.Exit, error) {
-	for {
+	// A command may close its streams and run on; then there is ever less reason to
+	// ask for them again.
+	for soon := 500 * time.Millisecond; ; soon = min(2*soon, 10*time.Second) {
 		a, err := s.client.attach(ctx, s.id, s.input != nil, s.tty)
 		if err == nil {
 			s.carry(ctx, a)
 		}
 		s.release()
-		exit, err := s.settle(ctx, err)
+		exit, err := s.settle(ctx, err, soon)
 		if err != nil {
 			return runtime.Exit{}, err
 		}
@@ -182,9 +184,9 @@ func (s *session) notice(text string) {
 
 // settle finds out why an attachment is over: the container has ended, or the
 // runtime has gone away and will come back. An attach that the runtime refused
-// although the container runs is an error.
-func (s *session) settle(ctx context.Context, refused error) (*runtime.Exit, error) {
-	const soon = 500 * time.Millisecond
+// although the container runs is an error. A container that runs on is believed
+// to after soon.
+func (s *session) settle(ctx context.Context, refused error, soon time.Duration) (*runtime.Exit, error) {
 	began, told := time.Now(), false
 	// A runtime takes some ten milliseconds from the end of the streams to the end
 	// of the container; one that is away, a second and more.
@@ -281,7 +283,7 @@ func (s *session) watchForExit(ctx context.Context, a *attachment) {
 // whenever output comes that has no place yet. first is closed after the first
 // cut was read.
 func (s *session) placeOutput(ctx context.Context, first chan struct{}) {
-	if !s.logs.Started() {
+	if !s.logs.Started(ctx, 100*time.Millisecond) {
 		// This runtime writes no log where it said it would.
 		s.both((*splice).trust)
 		close(first)
