@@ -186,8 +186,8 @@ func (s *splice) remember(content []byte, full bool) {
 	}
 }
 
-// begin says that an attachment is there: all that the log has shown so far was
-// written before it.
+// begin says that an attachment is about to be asked for: all that the log has
+// shown so far was written before it.
 func (s *splice) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +195,14 @@ func (s *splice) begin() {
 	s.attached, s.pendingAt = 0, 0
 	s.pending, s.window = nil, nil
 	s.quietAttached, s.quietLogged = -1, -1
-	s.hold = !s.out.tty
+}
+
+// opened says that the attachment is there: from now on it may bring what the
+// log shows.
+func (s *splice) opened() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold = s.attachment && !s.out.tty
 }
 
 // attach takes bytes that the attachment delivered.

@@ -102,6 +102,23 @@ func TestSpliceRepeatingLines(t *testing.T) {
 	}
 }
 
+// The runtime may have added the attachment before its client knows, and the
+// log's reader be quicker than the attachment.
+func TestSpliceLogBeforeTheAttachmentIsOpen(t *testing.T) {
+	var out bytes.Buffer
+	s := newSplice(&out, false)
+	s.begin()
+	s.log([]byte("line"), true)
+	s.log([]byte("no newline"), false)
+	s.opened()
+	s.attach([]byte("line\nno newline"))
+	s.confirm(s.delivered())
+	s.end()
+	if got, want := out.String(), "line\nno newline"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestSpliceNeverGuessesWhileAStreamRepeats(t *testing.T) {
 	var out bytes.Buffer
 	s := newSplice(&out, false)
@@ -217,6 +234,9 @@ func spliceOnce(r *rand.Rand) error {
 			if !attached {
 				s.begin()
 				attached, attachAt = true, max(written, logAt)
+				if r.IntN(2) == 0 {
+					s.opened()
+				}
 			}
 		case 2:
 			if attached && attachAt < written {

@@ -161,6 +161,7 @@ func (s *session) attachUntilExit(ctx context.Context) (runtime.Exit, error) {
 	// A command may close its streams and run on; then there is ever less reason to
 	// ask for them again.
 	for soon := 500 * time.Millisecond; ; soon = min(2*soon, 10*time.Second) {
+		s.both((*splice).begin)
 		a, err := s.client.attach(ctx, s.id, s.input != nil, s.tty)
 		if err == nil {
 			s.carry(ctx, a)
@@ -224,7 +225,7 @@ func (s *session) settle(ctx context.Context, refused error, soon time.Duration)
 
 // carry serves one attachment to its end.
 func (s *session) carry(ctx context.Context, a *attachment) {
-	s.both((*splice).begin)
+	s.both((*splice).opened)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, a.close)

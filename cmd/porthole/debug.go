@@ -173,9 +173,6 @@ func open(ctx context.Context, n *node, o agent.Order) error {
 	defer cancel(nil)
 	p, err := n.engine.Prepare(ctx, o)
 	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		return err
 	}
 	streams := runtime.Streams{
@@ -193,7 +190,7 @@ func open(ctx context.Context, n *node, o agent.Order) error {
 	n.verbose("session %s, container %.13s, namespaces %s", out.Session, out.ID, out.Verdict)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err) // broken output, too
 	case err != nil:
 		return err
 	case out.Ended != nil:

@@ -10,6 +10,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 )
@@ -36,5 +38,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		err = app.RunContext(ctx, args)
 	}
-	return report(console, err)
+	return report(console, because(ctx, err))
+}
+
+// because gives an error its reason when a signal had ended the context by then.
+func because(ctx context.Context, err error) error {
+	var status commandStatus
+	var signal signalled
+	switch {
+	case err == nil, ctx.Err() == nil, errors.As(err, &status), errors.As(err, &signal):
+		return err
+	case errors.Is(err, context.Canceled):
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 }

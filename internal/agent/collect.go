@@ -131,7 +131,7 @@ func (e *Engine) remove(ctx context.Context, k runtime.Info, entry journal.Entry
 	if !runtime.IsOurs(k.Labels) {
 		return fmt.Errorf("container %.13s is not one of Porthole's: %w", k.ID, errdefs.ErrInvalidArgument)
 	}
-	if err := e.Store.Remove(ctx, k.ID, stopGrace); err != nil {
+	if err := e.Store.Reap(ctx, k.ID, stopGrace); err != nil {
 		return fmt.Errorf("session %s: %w", k.Mark.Session, err)
 	}
 	entry.Session, entry.Container = k.Mark.Session, k.Name

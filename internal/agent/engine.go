@@ -40,6 +40,9 @@ type Store interface {
 	Ours(ctx context.Context) ([]runtime.Info, error)
 	// Remove stops and removes a container; one that is not there is no error.
 	Remove(ctx context.Context, id string, grace time.Duration) error
+	// Reap does so for a container whose keeper died, perhaps in the middle of its
+	// start, with what the runtime may then have left of it.
+	Reap(ctx context.Context, id string, grace time.Duration) error
 }
 
 // Container is a running debug container.

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -74,23 +75,52 @@ func (d *Dir) Write(e Entry) (err error) {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	f, err := os.CreateTemp(d.path, e.Session+".*.tmp")
+	err = d.replace(path, append(data, '\n'))
+	if errors.Is(err, fs.ErrNotExist) {
+		// A clean-up took the temporary file before it could be locked.
+		err = d.replace(path, append(data, '\n'))
+	}
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
+	}
+	return d.sync()
+}
+
+// replace writes the file under a temporary name first, which is locked as long
+// as its writer lives.
+func (d *Dir) replace(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(d.path, filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
 	}
 	defer func() {
 		if err != nil {
 			_ = os.Remove(f.Name())
 		}
+		err = errors.Join(err, f.Close())
 	}()
-	_, err = f.Write(append(data, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("journal: %w", err)
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return err
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("journal: %w", err)
+	if _, err := f.Write(data); err != nil {
+		return err
 	}
-	return d.sync()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// sweep removes a temporary file whose writer is dead.
+func sweep(path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		_ = os.Remove(path)
+	}
 }
 
 // sync makes the directory's own change last.
@@ -117,11 +147,8 @@ func (d *Dir) Remove(session string) error {
 	return nil
 }
 
-// staleAfter is when a temporary file is no longer one that somebody is writing.
-const staleAfter = time.Minute
-
 // List reads all entries. A file that cannot be read as one is removed, as are
-// old temporary files: damage must not stop a clean-up, and the runtime's labels
+// temporary files of dead writers: damage must not stop a clean-up, and the runtime's labels
 // still tell of the container.
 func (d *Dir) List() ([]Entry, error) {
 	files, err := os.ReadDir(d.path)
@@ -132,9 +159,7 @@ func (d *Dir) List() ([]Entry, error) {
 	for _, f := range files {
 		path := filepath.Join(d.path, f.Name())
 		if strings.HasSuffix(f.Name(), ".tmp") {
-			if info, err := f.Info(); err == nil && time.Since(info.ModTime()) > staleAfter {
-				_ = os.Remove(path)
-			}
+			sweep(path)
 			continue
 		}
 		session, ok := strings.CutSuffix(f.Name(), ".json")

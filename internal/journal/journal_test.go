@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,17 +63,23 @@ func TestDamage(t *testing.T) {
 		}
 	}
 	old := filepath.Join(path, "x.1.tmp")
-	if err := os.WriteFile(old, nil, 0o600); err != nil {
+	f, err := os.Create(old)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.List(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(old); err == nil {
-		t.Error("an old temporary file stays")
+	for _, alive := range []bool{true, false} {
+		if !alive {
+			f.Close()
+		}
+		if _, err := d.List(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(old); (err == nil) != alive {
+			t.Errorf("writer alive %v: temporary file: %v", alive, err)
+		}
 	}
 }
 
