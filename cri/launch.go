@@ -119,41 +119,53 @@ func (c *Client) removeSession(ctx context.Context, session, id string) error {
 	return errors.Join(errs...)
 }
 
+// removePatience is how long a removal is tried again. A container whose start
+// was cancelled cannot be removed until the runtime has noticed ("in starting
+// state", "cannot delete running task").
+const removePatience = 10 * time.Second
+
 // Remove stops the container, giving its process grace (rounded up to whole
 // seconds, as the CRI counts) between SIGTERM and SIGKILL, and removes it from
 // the runtime. A container that is not there is no error. The caller has made
 // sure that it is one of ours.
 func (c *Client) Remove(ctx context.Context, id string, grace time.Duration) error {
-	seconds := int64((grace + time.Second - 1) / time.Second)
-	stop, cancel := c.settle(ctx, c.limits.Call+grace)
-	defer cancel()
-	_, err := c.runtime.StopContainer(stop, &runtimeapi.StopContainerRequest{ContainerId: id, Timeout: seconds})
-	if err = classify(err); err != nil && !errdefs.IsNotFound(err) {
-		err = fmt.Errorf("stop container %.13s: %w", id, err)
-	} else {
-		err = nil
+	for began, wait := time.Now(), 20*time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := c.removeOnce(ctx, id, grace)
+		silent := errdefs.IsUnavailable(err) || errors.Is(err, context.DeadlineExceeded)
+		if err == nil || silent || time.Since(began) > removePatience {
+			return err
+		}
+		time.Sleep(wait)
 	}
-	remove, cancelRemove := c.settle(ctx, c.limits.Call)
-	defer cancelRemove()
+}
+
+func (c *Client) removeOnce(ctx context.Context, id string, grace time.Duration) error {
+	stopErr := c.stop(ctx, id, grace)
+	ctx, cancel := c.settle(ctx, c.limits.Call)
+	defer cancel()
 	// Removal is tried in any case: it kills, too.
-	_, removeErr := c.runtime.RemoveContainer(remove, &runtimeapi.RemoveContainerRequest{ContainerId: id})
-	if removeErr = classify(removeErr); removeErr == nil || errdefs.IsNotFound(removeErr) {
+	_, err := c.runtime.RemoveContainer(ctx, &runtimeapi.RemoveContainerRequest{ContainerId: id})
+	if err = classify(err); err == nil || errdefs.IsNotFound(err) {
 		return nil
 	}
-	return errors.Join(err, fmt.Errorf("remove container %.13s: %w", id, removeErr))
+	return errors.Join(stopErr, fmt.Errorf("remove container %.13s: %w", id, err))
+}
+
+func (c *Client) stop(ctx context.Context, id string, grace time.Duration) error {
+	ctx, cancel := c.settle(ctx, c.limits.Call+grace)
+	defer cancel()
+	seconds := int64((grace + time.Second - 1) / time.Second)
+	_, err := c.runtime.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: id, Timeout: seconds})
+	if err = classify(err); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("stop container %.13s: %w", id, err)
+	}
+	return nil
 }
 
 // Stop ends the container's process and leaves the container, whose exit code
 // and last output can then still be read.
 func (k *Container) Stop(ctx context.Context, grace time.Duration) error {
-	ctx, cancel := k.client.settle(ctx, k.client.limits.Call+grace)
-	defer cancel()
-	seconds := int64((grace + time.Second - 1) / time.Second)
-	_, err := k.client.runtime.StopContainer(ctx, &runtimeapi.StopContainerRequest{ContainerId: k.id, Timeout: seconds})
-	if err = classify(err); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("stop container %q: %w", k.plan.Name, err)
-	}
-	return nil
+	return k.client.stop(ctx, k.id, grace)
 }
 
 // Close releases what following the log holds. The container is not touched.
