@@ -1,11 +1,9 @@
 package cri
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,7 +27,6 @@ type follower struct {
 	mu      sync.Mutex
 	chain   []*generation // files not yet read to their end, oldest first
 	newest  os.FileInfo   // of the file added last, read or not
-	early   bool          // it was added before its event came
 	ending  bool          // the container has ended: the last file that closes is the last
 	cuts    int
 	started bool          // there was a file
@@ -110,6 +107,8 @@ func (f *follower) listen() {
 		case e.Op.Has(watch.MovedTo):
 			if g := f.named(from); g != nil {
 				g.name = e.Name
+			} else if e.Name == f.base {
+				f.created() // CRI-O's conmon makes a new log under another name first
 			}
 			from = ""
 		}
@@ -137,14 +136,12 @@ func (f *follower) rescan() {
 	}
 }
 
-// created answers the event of a new file, unless catchUp was there before it.
+// created answers the event of a file that got the log's name, unless it is
+// known already: catchUp was there first, or a cut was taken back.
 func (f *follower) created() {
-	if !f.early || !f.isNewest() {
+	if !f.isNewest() {
 		f.add()
-		return
-	}
-	f.early = false
-	if n := len(f.chain); n > 0 {
+	} else if n := len(f.chain); n > 0 {
 		f.chain[n-1].name = f.base // whatever name an event before this one gave it
 	}
 }
@@ -154,7 +151,6 @@ func (f *follower) created() {
 func (f *follower) catchUp() {
 	if _, err := os.Stat(filepath.Join(f.dir, f.base)); err == nil && !f.isNewest() {
 		f.add()
-		f.early = true
 	}
 }
 
@@ -309,6 +305,7 @@ func (f *follower) read(g *generation, sink logSink) error {
 	for {
 		f.mu.Lock()
 		seen, closes, last, ending, change := g.seen, g.closes, len(f.chain) == 1, f.ending, f.change
+		name := g.name
 		f.mu.Unlock()
 		if err := lines.drain(file, sink); err != nil {
 			return fmt.Errorf("read log: %w", err)
@@ -320,14 +317,15 @@ func (f *follower) read(g *generation, sink logSink) error {
 		case again:
 			continue
 		case closes > 0 && (!last || ending):
-			f.mu.Lock()
-			name := g.name
-			f.mu.Unlock()
 			sink.finished(name)
 			return nil
 		case closes != told:
 			told = closes
-			sink.abandoned()
+			// One that was renamed is closed because another follows it, if not at once:
+			// CRI-O closes the old log before it opens the new one.
+			if name == f.base {
+				sink.abandoned()
+			}
 		}
 		select {
 		case <-change:
@@ -344,53 +342,5 @@ func (f *follower) drop(g *generation) {
 	f.chain = slices.DeleteFunc(f.chain, func(other *generation) bool { return other == g })
 	if g.file != nil {
 		_ = g.file.Close()
-	}
-}
-
-// lineBuffer cuts what is read into lines; an unfinished one waits for its end.
-type lineBuffer struct {
-	buf   []byte
-	start int // of what is not yet delivered
-}
-
-// drain reads to the present end of the file.
-func (l *lineBuffer) drain(file io.Reader, sink logSink) error {
-	for {
-		if l.start > 0 {
-			l.buf = append(l.buf[:0], l.buf[l.start:]...)
-			l.start = 0
-		}
-		old := len(l.buf)
-		if cap(l.buf)-old < 64<<10 {
-			grown := make([]byte, old, 2*cap(l.buf)+256<<10)
-			copy(grown, l.buf)
-			l.buf = grown
-		}
-		n, err := file.Read(l.buf[old:cap(l.buf)])
-		l.buf = l.buf[:old+n]
-		l.deliver(old, sink)
-		if len(l.buf)-l.start > maxRecord {
-			return fmt.Errorf("an entry is longer than %d bytes", maxRecord)
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func (l *lineBuffer) deliver(from int, sink logSink) {
-	for {
-		end := bytes.IndexByte(l.buf[from:], '\n')
-		if end < 0 {
-			return
-		}
-		if r, ok := parseRecord(l.buf[l.start : from+end]); ok {
-			sink.record(r)
-		}
-		from += end + 1
-		l.start = from
 	}
 }

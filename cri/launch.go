@@ -119,20 +119,17 @@ func (c *Client) removeSession(ctx context.Context, session, id string) error {
 	return errors.Join(errs...)
 }
 
-// removePatience is how long a removal is tried again. A container whose start
-// was cancelled cannot be removed until the runtime has noticed ("in starting
-// state", "cannot delete running task").
-const removePatience = 10 * time.Second
-
 // Remove stops the container, giving its process grace (rounded up to whole
 // seconds, as the CRI counts) between SIGTERM and SIGKILL, and removes it from
-// the runtime. A container that is not there is no error. The caller has made
-// sure that it is one of ours.
+// the runtime. A container that is not there is no error. A refusal is tried
+// again for as long as one call may take: a container whose start was cancelled
+// cannot be removed until the runtime has noticed ("in starting state", "cannot
+// delete running task"). The caller has made sure that it is one of ours.
 func (c *Client) Remove(ctx context.Context, id string, grace time.Duration) error {
 	for began, wait := time.Now(), 20*time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := c.removeOnce(ctx, id, grace)
 		silent := errdefs.IsUnavailable(err) || errors.Is(err, context.DeadlineExceeded)
-		if err == nil || silent || time.Since(began) > removePatience {
+		if err == nil || silent || time.Since(began) > c.limits.Call {
 			return err
 		}
 		time.Sleep(wait)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	corev1 "k8s.io/api/core/v1"
@@ -184,13 +185,21 @@ func TestRemoveFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer k.Close()
-		s.On("StopContainer").Fail(codes.Unknown, "stuck").Times(1)
-		s.On("RemoveContainer").Fail(codes.Unknown, "busy").Times(1)
+		// For a moment it is tried again, then the refusal is told.
+		refuses := true
+		yes := func(proto.Message) bool { return refuses }
+		s.On("StopContainer").When(yes).Fail(codes.Unknown, "stuck")
+		s.On("RemoveContainer").When(yes).Fail(codes.Unknown, "busy")
+		c.limits.Call = 200 * time.Millisecond
 		err = c.Remove(t.Context(), k.ID(), 1500*time.Millisecond)
 		if err == nil || !strings.Contains(err.Error(), "stuck") || !strings.Contains(err.Error(), "busy") {
 			t.Error(err)
 		}
+		refuses = false
 		stops := s.Calls("StopContainer")
+		if len(stops) < 3 {
+			t.Errorf("stopped %d times, want it tried again", len(stops))
+		}
 		if got := stops[len(stops)-1].Request.(*runtimeapi.StopContainerRequest).GetTimeout(); got != 2 {
 			t.Errorf("grace of %d s, want 1.5 s rounded up", got)
 		}

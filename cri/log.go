@@ -2,6 +2,8 @@ package cri
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 )
 
 // record is one entry of a CRI log:
@@ -47,4 +49,52 @@ func parseRecord(line []byte) (r record, ok bool) {
 	}
 	r.content = content
 	return r, true
+}
+
+// lineBuffer cuts what is read into lines; an unfinished one waits for its end.
+type lineBuffer struct {
+	buf   []byte
+	start int // of what is not yet delivered
+}
+
+// drain reads to the present end of the file.
+func (l *lineBuffer) drain(file io.Reader, sink logSink) error {
+	for {
+		if l.start > 0 {
+			l.buf = append(l.buf[:0], l.buf[l.start:]...)
+			l.start = 0
+		}
+		old := len(l.buf)
+		if cap(l.buf)-old < 64<<10 {
+			grown := make([]byte, old, 2*cap(l.buf)+256<<10)
+			copy(grown, l.buf)
+			l.buf = grown
+		}
+		n, err := file.Read(l.buf[old:cap(l.buf)])
+		l.buf = l.buf[:old+n]
+		l.deliver(old, sink)
+		if len(l.buf)-l.start > maxRecord {
+			return fmt.Errorf("an entry is longer than %d bytes", maxRecord)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (l *lineBuffer) deliver(from int, sink logSink) {
+	for {
+		end := bytes.IndexByte(l.buf[from:], '\n')
+		if end < 0 {
+			return
+		}
+		if r, ok := parseRecord(l.buf[l.start : from+end]); ok {
+			sink.record(r)
+		}
+		from += end + 1
+		l.start = from
+	}
 }

@@ -3,6 +3,7 @@ package cri
 import (
 	"encoding/json"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -23,7 +24,7 @@ func (c *Client) Request(p *runtime.Plan) (*runtimeapi.CreateContainerRequest, e
 	for _, m := range p.Mounts {
 		// A CRI mount of a path under /proc is resolved by the runtime in the host's
 		// own /proc: /proc/PID/root would be the host's root.
-		if m.HostPath == "/proc" || strings.HasPrefix(m.HostPath, "/proc/") {
+		if host := path.Clean(m.HostPath); host == "/proc" || strings.HasPrefix(host, "/proc/") {
 			return nil, fmt.Errorf("mount %s at %s: host paths under /proc are refused: %w", m.HostPath, m.ContainerPath, errdefs.ErrInvalidArgument)
 		}
 	}

@@ -372,7 +372,9 @@ func (s *session) cutLog(ctx context.Context) {
 	s.cutMu.Lock()
 	s.cuts[name] = c
 	s.cutMu.Unlock()
-	ask, cancel := s.client.call(ctx)
+	// Heard to its end: an answer that nobody waits for could come after uncut has
+	// given the old file the name of the new one.
+	ask, cancel := s.client.settle(ctx, s.client.limits.Call)
 	defer cancel()
 	if _, err := s.client.runtime.ReopenContainerLog(ask, &runtimeapi.ReopenContainerLogRequest{ContainerId: s.id}); err != nil {
 		// It has ended, or the runtime is away; then it writes on into the file.

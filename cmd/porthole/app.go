@@ -18,13 +18,19 @@ type stdio struct {
 // to stdout; no error ends the program below main.
 func newApp(stdin io.Reader, stdout io.Writer, console *console) *cli.App {
 	io := stdio{in: stdin, out: stdout, console: console}
+	badUsage := func(_ *cli.Context, err error, _ bool) error { return usageError(err) }
+	commands := []*cli.Command{debugCommand(io), podsCommand(io), psCommand(io), gcCommand(io), versionCommand(io), completionCommand(io)}
+	for _, c := range commands {
+		// A command without one of its own prints its whole help to stdout.
+		c.OnUsageError = badUsage
+	}
 	return &cli.App{
 		Name:                      "porthole",
 		Usage:                     "open a debug container inside a running pod, from the node itself",
 		UsageText:                 "porthole [global options] COMMAND [options] [arguments]",
 		Description:               exitHelp(),
 		Flags:                     globalFlags(),
-		Commands:                  []*cli.Command{debugCommand(io), podsCommand(io), psCommand(io), gcCommand(io), versionCommand(io), completionCommand(io)},
+		Commands:                  commands,
 		Reader:                    stdin,
 		Writer:                    stdout,
 		ErrWriter:                 console,
@@ -33,7 +39,7 @@ func newApp(stdin io.Reader, stdout io.Writer, console *console) *cli.App {
 		UseShortOptionHandling:    true,
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {},
-		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usageError(err) },
+		OnUsageError:              badUsage,
 		CommandNotFound:           nil,
 		Action:                    noCommand,
 	}

@@ -160,7 +160,10 @@ func dryRun(ctx context.Context, n *node, o agent.Order, format string) error {
 	if err != nil {
 		return err
 	}
-	text, err := n.client.Render(p.Plan, format)
+	text, err := n.client.Render(p.Plan, "json")
+	if err == nil && format == "yaml" {
+		text, err = toYAML(text)
+	}
 	if err != nil {
 		return err
 	}

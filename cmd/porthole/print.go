@@ -46,7 +46,7 @@ func printList(w io.Writer, format string, t table, doc list) error {
 			return err
 		}
 		if format == "yaml" {
-			if text, err = yaml.JSONToYAML(text); err != nil {
+			if text, err = toYAML(text); err != nil {
 				return err
 			}
 		}
@@ -100,6 +100,12 @@ func writeDocument(w io.Writer, text []byte, format string) error {
 	}
 	_, err := io.WriteString(w, strings.TrimRight(safe, "\n")+"\n")
 	return err
+}
+
+// toYAML converts a JSON document. The YAML parser refuses control characters
+// that JSON lets stand as they are, and one hostile name must not spoil a list.
+func toYAML(doc []byte) ([]byte, error) {
+	return yaml.JSONToYAML([]byte(escapeJSON(string(doc))))
 }
 
 // escapeJSON writes what is not printable as \u escapes; outside of strings

@@ -132,8 +132,11 @@ func (r *runtimeService) ReopenContainerLog(_ context.Context, req *runtimeapi.R
 	if err != nil {
 		return nil, r.s.flavor.absent(noContainer, req.GetContainerId(), err)
 	}
-	c.log.close()
-	if err := c.log.start(c.LogPath()); err != nil {
+	reopen := c.log.reopen
+	if r.s.flavor == CRIO {
+		reopen = c.log.replace
+	}
+	if err := reopen(c.LogPath()); err != nil {
 		return nil, err
 	}
 	return &runtimeapi.ReopenContainerLogResponse{}, nil

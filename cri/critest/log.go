@@ -82,6 +82,37 @@ func (l *logFile) open(path string) error {
 	return err
 }
 
+// reopen is containerd's: the new file is there before the old one is closed.
+func (l *logFile) reopen(path string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.file
+	l.file = nil
+	if err := l.open(path); err != nil {
+		l.file = old
+		return err
+	}
+	if old != nil {
+		_ = old.Close()
+	}
+	return nil
+}
+
+// replace is that of CRI-O's conmon: the old file is closed first, and the new
+// one gets its name when it is open.
+func (l *logFile) replace(path string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file != nil {
+		_ = l.file.Close()
+		l.file = nil
+	}
+	if err := l.open(path + ".tmp"); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
+
 // close lets go of the file; a later write opens the path anew.
 func (l *logFile) close() {
 	l.mu.Lock()
