@@ -127,10 +127,13 @@ func (r *runtimeService) RemoveContainer(_ context.Context, req *runtimeapi.Remo
 // ReopenContainerLog makes the container write to its log path again after the file there was renamed.
 func (r *runtimeService) ReopenContainerLog(_ context.Context, req *runtimeapi.ReopenContainerLogRequest) (*runtimeapi.ReopenContainerLogResponse, error) {
 	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
 	c, err := r.s.node.container(req.GetContainerId())
-	r.s.mu.Unlock()
 	if err != nil {
 		return nil, r.s.flavor.absent(noContainer, req.GetContainerId(), err)
+	}
+	if !c.running() || c.ended() {
+		return nil, status.Error(codes.Unknown, "container is not running") // both runtimes' words, read
 	}
 	reopen := c.log.reopen
 	if r.s.flavor == CRIO {
