@@ -39,6 +39,9 @@ type Client struct {
 	runtime  runtimeapi.RuntimeServiceClient
 	images   runtimeapi.ImageServiceClient
 
+	// Starter, if set, creates and starts containers in another process.
+	Starter *Starter
+
 	// Name and Version are the runtime's own words.
 	Name, Version string
 }

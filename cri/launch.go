@@ -28,7 +28,7 @@ func (k *Container) ID() string { return k.id }
 
 // Launch creates and starts the planned container. Both calls are detached
 // from ctx, so that whoever gives up waiting does not leave a container
-// nobody knows; ctx is looked at between them. When the launch fails, or its
+// nobody knows; ctx is looked at before and after. When the launch fails, or its
 // outcome is not known, whatever it left is removed by the session's label
 // before it returns.
 func (c *Client) Launch(ctx context.Context, p *runtime.Plan) (*Container, error) {
@@ -63,41 +63,21 @@ func (k *Container) createAndStart(ctx context.Context, request *runtimeapi.Crea
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	create, cancel := c.settle(ctx, c.limits.Create)
-	defer cancel()
-	answer, err := c.runtime.CreateContainer(create, request)
-	if err != nil {
-		return fmt.Errorf("create container %q in pod %s: %w", name, k.plan.Pod.FullName(), classifyLaunch(err, command))
-	}
-	if err := k.claim(create, answer.GetContainerId()); err != nil {
-		return fmt.Errorf("create container %q in pod %s: %w", name, k.plan.Pod.FullName(), err)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	start, cancel := c.settle(ctx, c.limits.Create)
-	defer cancel()
-	if _, err := c.runtime.StartContainer(start, &runtimeapi.StartContainerRequest{ContainerId: k.id}); err != nil {
-		return fmt.Errorf("start container %q in pod %s: %w", name, k.plan.Pod.FullName(), classifyLaunch(err, command))
-	}
-	return nil
-}
-
-// claim takes the ID that a create call answered with. CRI-O answers with the
-// container that has the name already, where containerd refuses: that one may be
-// another's session, which is neither to be started nor to be removed.
-func (k *Container) claim(ctx context.Context, id string) error {
-	if k.client.Name != "containerd" {
-		status, _, err := k.client.status(ctx, id, false)
-		if err != nil {
-			return err // it will be found by its label
-		}
-		if status.GetLabels()[runtime.LabelSession] != k.plan.Labels[runtime.LabelSession] {
-			return fmt.Errorf("the name is taken by container %.13s; choose another: %w", id, errdefs.ErrAlreadyExists)
+	o := order{Endpoint: c.endpoint, Limit: c.limits.Create, Claim: c.Name != "containerd"}
+	result := started{}
+	if c.Starter == nil {
+		result = createAndStart(ctx, c.runtime, o, request)
+	} else {
+		var err error
+		if result, err = c.Starter.start(o, request); err != nil {
+			return err
 		}
 	}
-	k.id = id
-	return nil
+	k.id = result.ID
+	if err := result.err(); err != nil {
+		return fmt.Errorf("%s container %q in pod %s: %w", result.Step, name, k.plan.Pod.FullName(), classifyLaunch(err, command))
+	}
+	return ctx.Err()
 }
 
 // removeSession removes the containers that carry the session's label; id, if

@@ -54,7 +54,7 @@ func TestLaunch(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		nothingLeft(t, c, "s1")
+		nothingLeft(t, c)
 	})
 }
 
@@ -91,7 +91,7 @@ func TestLaunchFaults(t *testing.T) {
 				if k != nil || !f.is(err) || !strings.Contains(err.Error(), f.says) {
 					t.Errorf("%v, %v; want one that says %q", k, err, f.says)
 				}
-				nothingLeft(t, c, "s1")
+				nothingLeft(t, c)
 			})
 		})
 	}
@@ -116,7 +116,7 @@ func TestLaunchCancelled(t *testing.T) {
 			} else if !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: %v, %v", method, k, err)
 			}
-			nothingLeft(t, c, "s1")
+			nothingLeft(t, c)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -149,7 +149,7 @@ func TestLaunchOfANameThatIsTaken(t *testing.T) {
 		if left := s.Container(other.ID()); left == nil || left.State() != runtimeapi.ContainerState_CONTAINER_RUNNING {
 			t.Fatalf("the other's container: %v", left)
 		}
-		nothingLeft(t, c, "s1")
+		nothingLeft(t, c)
 	})
 }
 
@@ -160,7 +160,7 @@ func TestLaunchOfACommandThatIsMissing(t *testing.T) {
 		if !errors.Is(err, runtime.ErrCommandNotFound) || !strings.Contains(err.Error(), `command "/no/such"`) {
 			t.Error(err)
 		}
-		nothingLeft(t, c, "s1")
+		nothingLeft(t, c)
 	})
 }
 
@@ -209,7 +209,7 @@ func TestRemoveFails(t *testing.T) {
 		if err := c.Remove(ctx, k.ID(), 0); err != nil {
 			t.Error(err)
 		}
-		nothingLeft(t, c, "s1")
+		nothingLeft(t, c)
 	})
 }
 
@@ -227,7 +227,7 @@ func TestOwnDirectories(t *testing.T) {
 		{"none", "", nil, nil},
 		{"termination log", "", []string{"/k/pods/u1/containers/x/0a"}, []string{"/k/pods/u1/containers/x"}},
 		{"of another pod", "", []string{"/k/pods/u2/containers/x/0a"}, nil},
-		{"a user's", "", []string{"/home/x/0a", "/x/0a", dir}, nil},
+		{"a user's", "", []string{"/srv/x/0a", "/x/0a", dir}, nil},
 	} {
 		status := &runtimeapi.ContainerStatus{LogPath: c.log, Labels: map[string]string{runtime.LabelPodUID: "u1"}}
 		for _, m := range c.mounts {

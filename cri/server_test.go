@@ -101,10 +101,10 @@ func planIn(t *testing.T, c *Client, pod string, change func(*corev1.EphemeralCo
 	return p
 }
 
-// nothingLeft fails the test if the server has a container of the session.
-func nothingLeft(t *testing.T, c *Client, session string) {
+// nothingLeft fails the test if the server has a container of planIn's session.
+func nothingLeft(t *testing.T, c *Client) {
 	t.Helper()
-	left, err := c.Containers(context.WithoutCancel(t.Context()), map[string]string{runtime.LabelSession: session})
+	left, err := c.Containers(context.WithoutCancel(t.Context()), map[string]string{runtime.LabelSession: "s1"})
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %+v, %v", left, err)
 	}

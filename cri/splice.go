@@ -24,7 +24,7 @@ const (
 // its place is being looked for.
 const (
 	holdEmpty   = 10 * time.Millisecond
-	holdPending = 150 * time.Millisecond
+	holdPending = 2 * time.Second
 )
 
 // splice joins two views of one output stream into exactly that stream: the CRI
@@ -53,6 +53,7 @@ type splice struct {
 	window     []byte // the log's last bytes, ending at logged, for comparison
 
 	hold    bool   // the log is held back
+	tail    bool   // the attachment has ended unplaced; pending may be the stream's end
 	held    []byte // what it showed since, beginning at heldAt
 	heldAt  int64
 	holding *time.Timer
@@ -89,7 +90,7 @@ func (s *splice) log(content []byte, full bool) {
 	}
 	at := s.logged
 	s.logged += size
-	if s.attachment && !s.placed {
+	if s.attachment && !s.placed || s.tail {
 		s.remember(content, full)
 	}
 	// CRs have no position: those that end an entry may still be unwritten when
@@ -191,6 +192,9 @@ func (s *splice) remember(content []byte, full bool) {
 func (s *splice) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.tail {
+		s.settleForLog() // it was not the end
+	}
 	s.attachment, s.placed, s.abandoned = true, false, false
 	s.attached, s.pendingAt = 0, 0
 	s.pending, s.window = nil, nil
@@ -331,18 +335,49 @@ func (s *splice) trust() {
 }
 
 // end says that the attachment delivers no more. The log goes on from where the
-// output is.
+// output is. What was never placed is kept if nothing of it was written yet: it
+// may turn out to be the end of the stream.
 func (s *splice) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.attachment {
+		return
+	}
 	s.border = s.border || s.placed
+	s.tail = s.hold && !s.placed && len(s.pending) > 0
 	s.attachment, s.placed = false, false
-	s.letGo()
-	s.pending, s.window = nil, nil
+	if !s.tail {
+		s.settleForLog()
+	}
 	if s.abandoned {
 		s.logged = max(s.logged, s.emitted)
 	}
 	s.moved.Broadcast()
+}
+
+// settleForLog gives up what the attachment brought and was not placed.
+func (s *splice) settleForLog() {
+	s.tail = false
+	s.letGo()
+	s.pending, s.window = nil, nil
+}
+
+// finish says that the log is complete. An attachment that ended with the
+// container delivered the stream's last bytes.
+func (s *splice) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.tail {
+		return
+	}
+	windowAt, size := s.logged-int64(len(s.window)), plainLen(s.pending)
+	at := s.logged - size
+	if s.hold && at >= windowAt && agrees(s.window, appendPlain(nil, s.pending), int(at-windowAt)) {
+		s.tail = false
+		s.place(at)
+		return
+	}
+	s.settleForLog()
 }
 
 // abandon says that the writer of the log is gone and that the log was read to

@@ -119,6 +119,26 @@ func TestSpliceLogBeforeTheAttachmentIsOpen(t *testing.T) {
 	}
 }
 
+// A command that ends before its output was placed: the attachment's bytes are
+// the stream's last ones, and exact.
+func TestSpliceOfWhatEndsFirst(t *testing.T) {
+	var out bytes.Buffer
+	s := newSplice(&out, false)
+	s.log([]byte("before"), true)
+	s.begin()
+	s.opened()
+	s.log([]byte("a"), true)
+	s.attach([]byte("b\r\nc\r"))
+	s.log([]byte("b"), true)
+	s.end()
+	s.end()
+	s.log([]byte("c\r"), false)
+	s.finish()
+	if got, want := out.String(), "before\na\nb\r\nc\r"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestSpliceNeverGuessesWhileAStreamRepeats(t *testing.T) {
 	var out bytes.Buffer
 	s := newSplice(&out, false)
@@ -263,17 +283,26 @@ func spliceOnce(r *rand.Rand) error {
 			}
 		}
 	}
+	if attached && r.IntN(2) == 0 {
+		s.attach([]byte(stream[attachAt:])) // it ends with the container
+	} else {
+		s.begin() // there was one more, which came too late
+	}
 	s.end()
 	show(len(stream))
+	s.finish()
 	got, want := strings.ReplaceAll(out.String(), "\r", ""), strings.ReplaceAll(stream, "\r", "")
 	if got != want {
 		return fmt.Errorf("got  %q\nwant %q", out.String(), stream)
 	}
+	if strings.Contains(strings.ReplaceAll(stream, "\r\n", ""), "\r") {
+		return nil // a CR of its own has no position where the sources meet
+	}
 	return checkCRs(out.String(), stream)
 }
 
-// checkCRs allows CRs to be missing, which the log may not have and which have no
-// position where the sources meet; nothing else, and none too many.
+// checkCRs allows CRs to be missing, which the log does not have; nothing else,
+// and none too many.
 func checkCRs(got, want string) error {
 	i := 0
 	for j := 0; j < len(want); j++ {
@@ -293,9 +322,16 @@ func checkCRs(got, want string) error {
 }
 
 func randomStream(r *rand.Rand) string {
-	alphabets := []string{"ab\n", "y\n", "abcdefghijklmnopqrstuvwxyz\r\n", "x\r\n", "\n"}
+	alphabets := []string{"ab\n", "y\n", "abcdefghijklmnopqrstuvwxyz\r\n", "x\r\n", "\n", "crlf"}
 	alphabet := alphabets[r.IntN(len(alphabets))]
 	var b strings.Builder
+	if alphabet == "crlf" {
+		words := []string{"a", "b\r\n", "\r\n", "cd", "\n"}
+		for range r.IntN(100) {
+			b.WriteString(words[r.IntN(len(words))])
+		}
+		return b.String()
+	}
 	for range r.IntN(200) {
 		b.WriteByte(alphabet[r.IntN(len(alphabet))])
 	}

@@ -18,7 +18,7 @@ import (
 // stdinHold bounds how long input waits for the place of the attachment to be
 // proved. A command that answers its input then does so where every byte is
 // seen.
-const stdinHold = 250 * time.Millisecond
+const stdinHold = 3 * time.Second
 
 // session is one run of Stream.
 type session struct {
@@ -62,6 +62,7 @@ func (k *Container) Stream(ctx context.Context, streams runtime.Streams) (runtim
 	case <-ctx.Done():
 		return exit, ctx.Err()
 	}
+	s.both((*splice).finish)
 	return exit, errors.Join(err, s.outputError())
 }
 

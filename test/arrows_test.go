@@ -47,6 +47,7 @@ var rooms = map[string]room{
 	"runtime":          {nil, "the domain: every arrow ends here"},
 	"test":             {nil, "reads the source, links none of it"},
 	"test/demo":        {[]string{anything, "test/testenv"}, "shows the binary at work on a real node"},
+	"test/engine":      {[]string{anything}, "gives the engine a rung and the kernel, as cmd/porthole does"},
 	"test/node":        {nil, "runs the binary and links none of it"},
 	"test/testenv":     {[]string{anything}, "a real node for tests"},
 	"test/testenv/app": {nil, "the program inside the tests' pods; its image holds nothing else"},

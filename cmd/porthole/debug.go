@@ -174,6 +174,7 @@ func dryRun(ctx context.Context, n *node, o agent.Order, format string) error {
 func open(ctx context.Context, n *node, o agent.Order) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer startAside(n)()
 	p, err := n.engine.Prepare(ctx, o)
 	if err != nil {
 		return err

@@ -1,4 +1,10 @@
-package agent_test
+// Package engine drives the engine (internal/agent) as cmd/porthole wires it:
+// over a recorded CRI runtime that breaks on request (cri/critest), with pinned
+// processes that are children of the test. It crosses rooms, so it is not beside
+// the engine's code, which knows neither.
+//
+// What does not belong here: the command line, and real runtimes (test/node).
+package engine
 
 import (
 	"context"
