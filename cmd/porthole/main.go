@@ -24,6 +24,7 @@ var (
 )
 
 func main() {
+	executable = "/proc/self/exe"
 	os.Exit(run(context.Background(), os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 

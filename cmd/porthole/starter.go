@@ -29,11 +29,18 @@ func startCommand(stdio stdio) *cli.Command {
 	}
 }
 
+// executable is this program, set by main: what runs the package otherwise, such
+// as its tests, has no such command.
+var executable string
+
 // startAside begins the process early, so that it is there when it is needed.
 // Without it (no memory, no /proc) the container is started from here. The
 // returned function ends a process that was not needed.
 func startAside(n *node) (end func()) {
-	cmd := exec.Command("/proc/self/exe", startVerb)
+	if executable == "" {
+		return func() {}
+	}
+	cmd := exec.Command(executable, startVerb)
 	cmd.Args[0] = os.Args[0]
 	// A session of its own: neither ctrl-c nor the end of the terminal reaches it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
