@@ -132,15 +132,20 @@ func openStreams(ctx context.Context, conn net.Conn, stdin, tty bool) (*attachme
 	}
 	go spdy.Serve(spdystream.NoOpStreamHandler)
 	a := &attachment{conn: spdy}
-	wanted := []struct {
+	type stream struct {
 		name string
 		into **spdystream.Stream
-		need bool
-	}{{"error", &a.failed, true}, {"resize", &a.resize, tty}, {"stdin", &a.stdin, stdin}, {"stdout", &a.stdout, true}, {"stderr", &a.stderr, !tty}}
+	}
+	wanted := []stream{{"error", &a.failed}, {"stdout", &a.stdout}}
+	if stdin {
+		wanted = append(wanted, stream{"stdin", &a.stdin})
+	}
+	if tty {
+		wanted = append(wanted, stream{"resize", &a.resize})
+	} else {
+		wanted = append(wanted, stream{"stderr", &a.stderr})
+	}
 	for _, want := range wanted {
-		if !want.need {
-			continue
-		}
 		if *want.into, err = spdy.CreateStream(http.Header{headerStream: {want.name}}, nil, false); err != nil {
 			a.close()
 			return nil, fmt.Errorf("open stream %s: %w", want.name, err)
@@ -149,9 +154,6 @@ func openStreams(ctx context.Context, conn net.Conn, stdin, tty bool) (*attachme
 	// All are asked for before the first answer is waited for: each round trip
 	// is output that only the log will tell.
 	for _, want := range wanted {
-		if !want.need {
-			continue
-		}
 		if err := waitStream(ctx, *want.into); err != nil {
 			a.close()
 			return nil, fmt.Errorf("open stream %s: %w", want.name, err)

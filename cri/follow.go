@@ -129,11 +129,7 @@ func (f *follower) rescan() {
 	for _, g := range f.chain {
 		g.seen++
 	}
-	if f.named(f.base) == nil {
-		if _, err := os.Lstat(filepath.Join(f.dir, f.base)); err == nil {
-			f.add()
-		}
-	}
+	f.catchUp()
 }
 
 // created answers the event of a file that got the log's name, unless it is
@@ -146,8 +142,9 @@ func (f *follower) created() {
 	}
 }
 
-// catchUp adds the log that the events have not told of yet. Only the end calls
-// it: a command may be over, and its log closed, before an event was looked at.
+// catchUp adds the log that no event has told of: at the end, since a command may
+// be over, and its log closed, before an event was looked at; when events were
+// lost; and where there are none.
 func (f *follower) catchUp() {
 	if _, err := os.Stat(filepath.Join(f.dir, f.base)); err == nil && !f.isNewest() {
 		f.add()

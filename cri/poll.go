@@ -1,8 +1,6 @@
 package cri
 
 import (
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -26,9 +24,7 @@ func (f *follower) poll() {
 		case <-tick.C:
 		}
 		f.mu.Lock()
-		if _, err := os.Stat(filepath.Join(f.dir, f.base)); err == nil && !f.isNewest() {
-			f.add()
-		}
+		f.catchUp()
 		for i, g := range f.chain {
 			quiet := 0 // whatever comes, it is open
 			if i < len(f.chain)-1 {

@@ -9,7 +9,6 @@ import (
 	"github.com/containerd/errdefs"
 	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/porthole-project/porthole/runtime"
 )
@@ -120,10 +119,10 @@ func securityContext(p *runtime.Plan) *runtimeapi.LinuxContainerSecurityContext 
 	return out
 }
 
-// Render is the exact CreateContainerRequest of a plan, as json or yaml, in
-// the form in which containerd stores it and crictl reads it: the CRI's field
+// Render is the exact CreateContainerRequest of a plan as JSON, in the form in
+// which containerd stores it and crictl reads it: the CRI's field
 // names, enumerations as numbers. It asks nothing of the runtime.
-func (c *Client) Render(p *runtime.Plan, format string) ([]byte, error) {
+func (c *Client) Render(p *runtime.Plan) ([]byte, error) {
 	request, err := c.Request(p)
 	if err != nil {
 		return nil, err
@@ -131,9 +130,6 @@ func (c *Client) Render(p *runtime.Plan, format string) ([]byte, error) {
 	doc, err := json.MarshalIndent(request, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("render request: %w", err)
-	}
-	if format == "yaml" {
-		return yaml.JSONToYAML(doc)
 	}
 	return append(doc, '\n'), nil
 }

@@ -30,8 +30,7 @@ func (s started) err() error { return status.Error(s.Code, s.Message) }
 
 // createAndStart makes both calls, detached from ctx but for its values.
 func createAndStart(ctx context.Context, api runtimeapi.RuntimeServiceClient, o order, request *runtimeapi.CreateContainerRequest) started {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*o.Limit)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	create, cancelCreate := context.WithTimeout(ctx, o.Limit)
 	defer cancelCreate()
 	answer, err := api.CreateContainer(create, request)

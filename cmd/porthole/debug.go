@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -52,7 +51,7 @@ func debugOptions() []cli.Flag {
 		&cli.StringFlag{Name: "profile", Usage: strings.Join(runtime.Profiles(), ", "), DefaultText: runtime.DefaultProfile},
 		&cli.BoolFlag{Name: "arguments-only", Usage: "COMMAND replaces the image's arguments, not its entrypoint"},
 		&cli.DurationFlag{Name: "ttl", Usage: "end the session after this time", DefaultText: "1h"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no messages but errors"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no messages but warnings and errors"},
 		&cli.BoolFlag{Name: "allow-namespace-mismatch", Usage: "go on, with a warning, when the namespaces are not the target's"},
 		&cli.BoolFlag{Name: "dry-run", Usage: "print the CreateContainer request and create nothing"},
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "with --dry-run: json or yaml", Value: "json"},
@@ -160,7 +159,7 @@ func dryRun(ctx context.Context, n *node, o agent.Order, format string) error {
 	if err != nil {
 		return err
 	}
-	text, err := n.client.Render(p.Plan, "json")
+	text, err := n.client.Render(p.Plan)
 	if err == nil && format == "yaml" {
 		text, err = toYAML(text)
 	}
@@ -193,10 +192,8 @@ func open(ctx context.Context, n *node, o agent.Order) error {
 	out, err := n.engine.Run(ctx, p, streams)
 	n.verbose("session %s, container %.13s, namespaces %s", out.Session, out.ID, out.Verdict)
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", context.Cause(ctx), err) // broken output, too
 	case err != nil:
-		return err
+		return because(ctx, err) // here the reason may be broken output, too
 	case out.Ended != nil:
 		return out.Ended
 	case out.Exit.Reason == "OOMKilled":

@@ -42,7 +42,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return report(console, because(ctx, err))
 }
 
-// because gives an error its reason when a signal had ended the context by then.
+// because gives an error its reason when a signal, or output that nobody reads,
+// had ended the context by then.
 func because(ctx context.Context, err error) error {
 	var status commandStatus
 	var signal signalled

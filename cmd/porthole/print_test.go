@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -141,5 +142,22 @@ func TestViewSession(t *testing.T) {
 	s.Exit, s.State, s.Mark.Expires = nil, runtime.Running, now.Add(-time.Second)
 	if row := viewSession(s).row(now); row[3] != "running" || row[5] != "expired" {
 		t.Errorf("%q", row)
+	}
+}
+
+// TestToYAML: the YAML of a request says what its JSON says, whatever is in it.
+func TestToYAML(t *testing.T) {
+	want := map[string]any{"env": "<&>\u2028\"'", "command": "echo '$$' > /tmp/\"x\"", "name": "a\x7f\u0085\u202eb", "none": ""}
+	doc, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := toYAML(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := yaml.Unmarshal(text, &got); err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v: %q became\n%s", err, doc, text)
 	}
 }

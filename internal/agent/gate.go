@@ -3,20 +3,17 @@ package agent
 import (
 	"context"
 	"io"
-	"sync"
 
 	"github.com/porthole-project/porthole/runtime"
 )
 
 // gate holds streams back until it is opened.
-type gate struct {
-	once   sync.Once
-	opened chan struct{}
-}
+type gate struct{ opened chan struct{} }
 
 func newGate() *gate { return &gate{opened: make(chan struct{})} }
 
-func (g *gate) open() { g.once.Do(func() { close(g.opened) }) }
+// open is called once.
+func (g *gate) open() { close(g.opened) }
 
 // wait returns the cause of ctx if that ends first.
 func (g *gate) wait(ctx context.Context) error {

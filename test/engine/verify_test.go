@@ -16,6 +16,7 @@ import (
 	"github.com/porthole-project/porthole/cri/critest"
 	"github.com/porthole-project/porthole/internal/agent"
 	"github.com/porthole-project/porthole/runtime"
+	"github.com/porthole-project/porthole/test/testenv"
 )
 
 func TestVerified(t *testing.T) {
@@ -101,11 +102,12 @@ func TestTargetIgnoredIsAllowed(t *testing.T) {
 	b.nothingLeft(t, p)
 }
 
-// skipWithoutNamespaces skips where the kernel lets nobody make namespaces.
+// skipWithoutNamespaces skips where the kernel lets only root make namespaces.
 func skipWithoutNamespaces(t *testing.T, err error) {
 	t.Helper()
 	if err != nil && (strings.Contains(err.Error(), "operation not permitted") || strings.Contains(err.Error(), "no space left on device")) {
-		t.Skipf("no permission to make namespaces: %v", err)
+		testenv.Need(t, testenv.Root)
+		t.Fatalf("root cannot make namespaces: %v", err)
 	}
 }
 
