@@ -23,10 +23,11 @@ type Server struct {
 	streams *streamServer
 	stopped chan struct{} // closed when the test ends
 
-	mu    sync.Mutex // guards what follows, and the state of every Container
-	grpc  *grpc.Server
-	node  node
-	hooks hooks
+	mu     sync.Mutex // guards what follows, and the state of every Container
+	grpc   *grpc.Server
+	served chan struct{} // closed when grpc serves no more
+	node   node
+	hooks  hooks
 }
 
 // hooks are the parts of a runtime's work that a test does itself.
@@ -115,11 +116,12 @@ func (s *Server) Flavor() Flavor { return s.flavor }
 // attached streams end, containers run on. It returns when all that is done.
 func (s *Server) Down() {
 	s.mu.Lock()
-	server := s.grpc
+	server, served := s.grpc, s.served
 	s.grpc = nil
 	s.mu.Unlock()
 	if server != nil {
 		server.Stop()
+		<-served // one that was stopped before it began to serve closes its socket only then
 	}
 	s.streams.cutAll()
 }
@@ -141,7 +143,10 @@ func (s *Server) Up() {
 	runtimeapi.RegisterRuntimeServiceServer(server, &runtimeService{s: s})
 	runtimeapi.RegisterImageServiceServer(server, &imageService{s: s})
 	s.grpc = server
+	served := make(chan struct{})
+	s.served = served
 	go func() {
+		defer close(served)
 		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			s.t.Errorf("critest server: %v", err)
 		}
