@@ -18,10 +18,10 @@ NEED := $(if $(or $(filter true,$(CI)),$(filter 0,$(shell id -u))),all,$(PORTHOL
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build setup demo test test-unit race soak fuzz lint reproduce clean
+.PHONY: help build setup demo test test-unit test-kubelet race soak fuzz lint reproduce clean
 
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## build bin/porthole: static, and the same wherever it is built
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/porthole ./cmd/porthole
@@ -40,6 +40,11 @@ test-unit: ## run the tests that need no root
 
 race: ## run the tests that need no root under the race detector (needs gcc)
 	CGO_ENABLED=1 go test -count=1 -race $(UNIT)
+
+test-kubelet: setup ## open every kind of pod of a real kubelet, and see whether it minds (root)
+	built=$$(test/kubelet/build) && PORTHOLE_KUBELET=$$built/kubelet PORTHOLE_NEED=$(NEED) \
+		go test -count=1 -timeout 15m -v ./test/kubelet && \
+		PORTHOLE_ORACLE=$$built/oracle go test -count=1 ./runtime/ephemeral -run TestOracle -v
 
 soak: setup ## run the full counts: an hour of sessions on real nodes (root)
 	PORTHOLE_SOAK=1 PORTHOLE_NEED=$(NEED) go test -count=1 -timeout 60m -run Soak ./test/...

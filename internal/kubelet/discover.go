@@ -49,10 +49,11 @@ type value struct {
 // findings is what one source of knowledge tells.
 type findings struct {
 	root, podLogs, manifests value
+	settings                 Settings
 	notes                    []string
 }
 
-// Discover finds kubelet's paths. It always answers, if need be with the usual
+// Discover finds kubelet's paths and settings. It always answers, if need be with the usual
 // places; only an override that is not absolute is an error, of class
 // [errdefs.ErrInvalidArgument].
 func Discover(o Options) (Paths, error) {
@@ -67,10 +68,15 @@ func Discover(o Options) (Paths, error) {
 	root := cmp.Or(said.root, target.root, process.root, usual.root)
 	podLogs := cmp.Or(said.podLogs, target.podLogs, process.podLogs, usual.podLogs)
 	manifests := cmp.Or(said.manifests, process.manifests, usual.manifests)
+	settings := process.settings
+	if !settings.NodeName.Known() {
+		settings.NodeName = hostName(Source{Default, "host name of this machine"})
+	}
 	return Paths{
 		Root: root.path, PodLogs: podLogs.path, Manifests: manifests.path,
-		Source: Sources{Root: root.source, PodLogs: podLogs.source, Manifests: manifests.source},
-		Notes:  slices.Concat(target.notes, process.notes),
+		Settings: settings,
+		Source:   Sources{Root: root.source, PodLogs: podLogs.source, Manifests: manifests.source},
+		Notes:    slices.Concat(target.notes, process.notes),
 	}, nil
 }
 

@@ -1,18 +1,10 @@
 package kubelet
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-
-	"sigs.k8s.io/yaml"
 )
-
-// configLimit is far more than any kubelet's configuration.
-const configLimit = 1 << 20
 
 // k3sData is k3s's --data-dir when it runs as root.
 const k3sData = "/var/lib/rancher/k3s"
@@ -40,6 +32,10 @@ func (p process) tellsK3s() findings {
 		args = append(args, "--"+strings.TrimLeft(arg, "-"))
 	}
 	f := p.tellsKubelet(args)
+	f.settings = f.settings.ofFlags()
+	if name := last(flagValues(p.args, "node-name")); name != "" {
+		f.settings.NodeName = Setting[string]{nodeName(name), p.source("flag --node-name")}
+	}
 	if f.manifests == (value{}) {
 		data, detail := k3sData, "below the usual data directory"
 		if said, ok := p.flagPath(p.args, "data-dir", "d"); ok {
@@ -66,94 +62,43 @@ func (p process) tellsK0s() findings {
 }
 
 // tellsKubelet reads kubelet's flags and, where that is safe, its
-// configuration file. A flag wins over the file (kubelet's own rule).
+// configuration. A flag wins over the files (kubelet's own rule).
 func (p process) tellsKubelet(args []string) findings {
 	var f findings
 	if root, said := p.flagPath(args, "root-dir"); said {
 		f.root = p.value(root, "flag --root-dir")
 	}
-	config, complete := kubeletConfig{}, true
-	if path, said := p.flagPath(args, "config"); said || hasFlag(args, "config") {
-		var err error
-		if config, err = p.readConfig(path); err != nil {
-			complete = false
-			f.notes = append(f.notes, fmt.Sprintf("%s: its configuration %s was not read: %v", p, path, err))
-		}
-		if config.PodLogsDir != "" {
-			f.podLogs = p.value(config.PodLogsDir, "podLogsDir in "+path)
-		}
-		if config.StaticPodPath != "" {
-			f.manifests = p.value(config.StaticPodPath, "staticPodPath in "+path)
-		}
+	c := p.configuration(args)
+	f.notes = c.notes
+	if c.PodLogsDir != "" {
+		f.podLogs = p.value(c.path(p, "podLogsDir", c.PodLogsDir), c.where("podLogsDir"))
 	}
-	if hasFlag(args, "config-dir") {
-		complete = false
-		f.notes = append(f.notes, fmt.Sprintf("%s: the drop-ins of its --config-dir were not read", p))
+	if c.StaticPodPath != "" {
+		f.manifests = p.value(c.path(p, "staticPodPath", c.StaticPodPath), c.where("staticPodPath"))
 	}
-	if f.podLogs == (value{}) && complete {
+	if f.podLogs == (value{}) && c.complete {
 		f.podLogs = p.value(builtinPodLogs, "built-in default")
 	}
 	if manifests, said := p.flagPath(args, "pod-manifest-path"); said {
 		f.manifests = p.value(manifests, "flag --pod-manifest-path")
 	}
+	f.settings = p.settings(args, c)
 	return f
 }
 
 func (p process) value(path, detail string) value {
-	return value{filepath.Clean(path), Source{Process, p.String() + ", " + detail}}
+	return value{filepath.Clean(path), p.source(detail)}
 }
 
-// kubeletConfig is the part of a KubeletConfiguration (kubelet.config.k8s.io)
-// that names directories.
-type kubeletConfig struct {
-	PodLogsDir    string `json:"podLogsDir"`
-	StaticPodPath string `json:"staticPodPath"`
-}
-
-// readConfig reads a configuration whose path means the same file to kubelet
-// and to the caller. Paths in it are relative to it, as kubelet has them.
-func (p process) readConfig(path string) (kubeletConfig, error) {
-	var config kubeletConfig
-	if path == "" {
-		return config, errors.New("its path is relative to a directory that cannot be told")
-	}
-	if !p.near {
-		return config, errors.New("kubelet lives in another mount namespace or root directory than this process")
-	}
-	// Opening a pipe would wait for its writer.
-	if info, err := os.Stat(path); err != nil {
-		return config, err
-	} else if !info.Mode().IsRegular() {
-		return config, errors.New("not a regular file")
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return config, err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, configLimit))
-	if err != nil {
-		return config, err
-	}
-	if err := yaml.Unmarshal(text, &config); err != nil {
-		return kubeletConfig{}, err
-	}
-	for _, ref := range []*string{&config.PodLogsDir, &config.StaticPodPath} {
-		if *ref != "" && !filepath.IsAbs(*ref) {
-			*ref = filepath.Join(filepath.Dir(path), *ref)
-		}
-	}
-	return config, nil
-}
+func (p process) source(detail string) Source { return Source{Process, p.String() + ", " + detail} }
 
 // flagPath returns the last value of a flag as an absolute path.
 func (p process) flagPath(args []string, names ...string) (string, bool) {
 	for _, name := range names {
-		values := flagValues(args, name)
-		if len(values) == 0 || values[len(values)-1] == "" {
+		path := last(flagValues(args, name))
+		if path == "" {
 			continue
 		}
-		path := values[len(values)-1]
 		if filepath.IsAbs(path) {
 			return filepath.Clean(path), true
 		}
@@ -162,6 +107,34 @@ func (p process) flagPath(args []string, names ...string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// last returns the last value of a flag, which is the one that counts.
+func last(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
+
+// boolFlag returns the last value of a flag that is true without one, and
+// never takes one from the next argument.
+func boolFlag(args []string, name string) (value, said bool) {
+	for _, arg := range args {
+		if arg == "--" {
+			break
+		}
+		flag, text, inline := strings.Cut(arg, "=")
+		bare := strings.TrimPrefix(strings.TrimPrefix(flag, "-"), "-")
+		if bare == flag || strings.ReplaceAll(bare, "_", "-") != name {
+			continue
+		}
+		parsed, err := strconv.ParseBool(text)
+		if value, said = !inline || parsed, !inline || err == nil; !said {
+			return false, false
+		}
+	}
+	return value, said
 }
 
 func hasFlag(args []string, name string) bool { return len(flagValues(args, name)) > 0 }

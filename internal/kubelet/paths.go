@@ -17,7 +17,9 @@ type Paths struct {
 	PodLogs string
 	// Manifests is staticPodPath, a directory or a single file.
 	Manifests string
-	Source    Sources
+	// Settings is what else the running kubelet was told.
+	Settings Settings
+	Source   Sources
 	// Notes says what was seen and not used, for a verbose mode.
 	Notes []string
 }

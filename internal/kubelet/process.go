@@ -22,6 +22,8 @@ type process struct {
 	args []string
 	// cwd is what its relative paths are relative to, empty if unknown.
 	cwd string
+	// home is its HOME, nil if that cannot be told.
+	home *string
 	// near is set if its paths mean the same files to the caller.
 	near bool
 }
@@ -97,9 +99,22 @@ func look(proc string, pid int) (process, error) {
 		return process{}, fmt.Errorf("%s is not believed: %w", p, err)
 	}
 	p.cwd, _ = dir.Readlink("cwd")
+	if environ, err := readLimited(dir, "environ"); err == nil {
+		p.home = new(homeIn(environ))
+	}
 	root, err := dir.Readlink("root")
 	p.near = err == nil && root == "/" && sameMounts(proc, "self", dir)
 	return p, nil
+}
+
+// homeIn takes HOME, and nothing else, out of an environment.
+func homeIn(environ string) string {
+	for variable := range strings.SplitSeq(environ, "\x00") {
+		if home, ok := strings.CutPrefix(variable, "HOME="); ok {
+			return home
+		}
+	}
+	return ""
 }
 
 // program recognises a kubelet by its command line. The name is empty for

@@ -40,6 +40,26 @@ func HugepageSizes(sys string) []string {
 	return out
 }
 
+// HugepageBytes is how much of the node's memory is set aside for huge pages of
+// all sizes.
+func HugepageBytes(sys string) int64 {
+	found, err := filepath.Glob(filepath.Join(sys, "kernel/mm/hugepages/hugepages-*kB/nr_hugepages"))
+	if err != nil {
+		return 0
+	}
+	var total int64
+	for _, path := range found {
+		size := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(filepath.Dir(path)), "hugepages-"), "kB")
+		kilobytes, sizeErr := strconv.ParseInt(size, 10, 64)
+		text, err := os.ReadFile(path)
+		count, countErr := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err == nil && sizeErr == nil && countErr == nil {
+			total += count * kilobytes << 10
+		}
+	}
+	return total
+}
+
 // sizeName is the unit that the OCI runtime expects: powers of 1024 with the
 // decimal prefixes' names.
 func sizeName(kilobytes int) string {
@@ -61,4 +81,49 @@ func ThermalThrottle(sys string) []string {
 	}
 	slices.SortFunc(found, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
 	return found
+}
+
+// Memory is the node's memory in bytes (MemTotal), 0 if it cannot be told. proc
+// is where the kernel shows its own numbers.
+func Memory(proc string) int64 {
+	data, err := os.ReadFile(filepath.Join(proc, "meminfo"))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if len(fields) == 3 && fields[0] == "MemTotal:" && fields[2] == "kB" {
+			kilobytes, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil {
+				return 0
+			}
+			return kilobytes << 10
+		}
+	}
+	return 0
+}
+
+// CgroupV2 reports whether the node's cgroups are unified: /sys/fs/cgroup is
+// then a cgroup2 file system, which alone has this file (systemd's rule, and
+// runc's IsCgroup2UnifiedMode).
+func CgroupV2(sys string) bool { return exists(filepath.Join(sys, "fs/cgroup/cgroup.controllers")) }
+
+// SwapController reports whether containers' cgroups can limit swap
+// (kubelet's swapControllerAvailable). On v2 the file is in every cgroup but the
+// root, so it is looked for in the first one below.
+func SwapController(sys string) bool {
+	if !CgroupV2(sys) {
+		return exists(filepath.Join(sys, "fs/cgroup/memory/memory.memsw.limit_in_bytes"))
+	}
+	found, err := filepath.Glob(filepath.Join(sys, "fs/cgroup/*/memory.swap.max"))
+	return err == nil && len(found) > 0
+}
+
+// SELinux reports whether the node labels files and processes (go-selinux's
+// GetEnabled).
+func SELinux(sys string) bool { return exists(filepath.Join(sys, "fs/selinux/enforce")) }
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

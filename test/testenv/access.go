@@ -55,5 +55,5 @@ func (n *Node) Cgroup() string { return n.record.cgroup() }
 func (n *Node) PID() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.daemon.pid()
+	return n.daemon.PID()
 }

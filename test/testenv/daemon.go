@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	goruntime "runtime"
 	"syscall"
 	"time"
@@ -13,34 +14,24 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-// daemon is one run of containerd.
-type daemon struct {
+// Daemon is a process that runs until it is ended, and no longer than this
+// process.
+type Daemon struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has been waited for
 	err  error         // how it ended; valid once done is closed
 }
 
-// startDaemon starts containerd on the directories of l. The kernel kills it
+// StartDaemon starts cmd in a process group of its own. The kernel kills it
 // when this process dies, however that happens.
-func startDaemon(l layout, bin binaries, log io.Writer) (*daemon, error) {
-	file, err := os.OpenFile(l.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("containerd log: %w", err)
+func StartDaemon(cmd *exec.Cmd) (*Daemon, error) {
+	d := &Daemon{cmd: cmd, done: make(chan struct{})}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	d := &daemon{
-		cmd:  exec.Command(bin.containerd, "--config", l.config()),
-		done: make(chan struct{}),
-	}
-	d.cmd.Env = []string{"PATH=" + bin.path(), "TMPDIR=" + l.tmp(), "HOME=/root"}
-	d.cmd.Dir = l.dir
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	// Shims inherit the log; do not wait for them to close it.
-	d.cmd.WaitDelay = time.Second
-	var out io.Writer = file
-	if log != nil {
-		out = io.MultiWriter(file, log)
-	}
-	d.cmd.Stdout, d.cmd.Stderr = out, out
+	cmd.SysProcAttr.Pdeathsig, cmd.SysProcAttr.Setpgid = syscall.SIGKILL, true
+	// What it starts inherits the log; do not wait for them to close it.
+	cmd.WaitDelay = time.Second
 
 	started := make(chan error, 1)
 	go func() {
@@ -48,33 +39,58 @@ func startDaemon(l layout, bin binaries, log io.Writer) (*daemon, error) {
 		// child ends, so this goroutine keeps its thread for the child's life.
 		goruntime.LockOSThread()
 		defer goruntime.UnlockOSThread()
-		defer file.Close()
-		err := d.cmd.Start()
+		err := cmd.Start()
 		started <- err
 		if err == nil {
-			d.err = d.cmd.Wait()
+			d.err = cmd.Wait()
 		}
 		close(d.done)
 	}()
 	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", bin.containerd, err)
+		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	return d, nil
 }
 
-func (d *daemon) pid() int { return d.cmd.Process.Pid }
+// startContainerd starts containerd on the directories of l.
+func startContainerd(l layout, bin binaries, log io.Writer) (*Daemon, error) {
+	file, err := os.OpenFile(l.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("containerd log: %w", err)
+	}
+	var out io.Writer = file
+	if log != nil {
+		out = io.MultiWriter(file, log)
+	}
+	cmd := exec.Command(bin.containerd, "--config", l.config())
+	cmd.Env = []string{"PATH=" + bin.path(), "TMPDIR=" + l.tmp(), "HOME=/root"}
+	cmd.Dir = l.dir
+	cmd.Stdout, cmd.Stderr = out, out
+	d, err := StartDaemon(cmd)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	go func() {
+		<-d.done
+		file.Close()
+	}()
+	return d, nil
+}
+
+// PID returns its process ID, also after it has ended.
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }
 
 // signal sends sig unless the process has ended already.
-func (d *daemon) signal(sig os.Signal) error {
+func (d *Daemon) signal(sig os.Signal) error {
 	err := d.cmd.Process.Signal(sig)
 	if errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("containerd %d has ended: %w", d.pid(), errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("%s %d has ended: %w", filepath.Base(d.cmd.Path), d.PID(), errdefs.ErrFailedPrecondition)
 	}
 	return err
 }
 
-// end sends sig and waits for the process; after timeout it is killed.
-func (d *daemon) end(sig os.Signal, timeout time.Duration) {
+// End sends sig and waits for the process; after timeout it is killed.
+func (d *Daemon) End(sig os.Signal, timeout time.Duration) {
 	_ = d.cmd.Process.Signal(sig) // it may be gone, which is what we want
 	select {
 	case <-d.done:
@@ -85,8 +101,8 @@ func (d *daemon) end(sig os.Signal, timeout time.Duration) {
 	<-d.done
 }
 
-// running reports whether the process has not ended yet.
-func (d *daemon) running() bool {
+// Running reports whether the process has not ended yet.
+func (d *Daemon) Running() bool {
 	select {
 	case <-d.done:
 		return false

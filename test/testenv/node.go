@@ -62,7 +62,7 @@ type Node struct {
 	containerd *client.Client
 
 	mu     sync.Mutex // guards daemon
-	daemon *daemon
+	daemon *Daemon
 }
 
 // Start sweeps what dead nodes left, starts containerd and returns when it
@@ -97,7 +97,7 @@ func (n *Node) start(ctx context.Context, dir string) error {
 	if err := n.layout.write(n.version, n.bin, net); err != nil {
 		return err
 	}
-	if n.daemon, err = startDaemon(n.layout, n.bin, n.log); err != nil {
+	if n.daemon, err = startContainerd(n.layout, n.bin, n.log); err != nil {
 		return err
 	}
 	if err := n.dial(); err != nil {
@@ -203,7 +203,7 @@ func (n *Node) ready(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if !n.daemon.running() {
+		if !n.daemon.Running() {
 			return fmt.Errorf("containerd ended: %w", errors.Join(n.daemon.err, errdefs.ErrUnavailable))
 		}
 		if pause(ctx, pollInterval) != nil {
@@ -233,8 +233,8 @@ func (n *Node) conditions(ctx context.Context) (answered bool, err error) {
 func (n *Node) Restart(ctx context.Context, sig os.Signal) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.daemon.end(sig, cleanTimeout)
-	d, err := startDaemon(n.layout, n.bin, n.log)
+	n.daemon.End(sig, cleanTimeout)
+	d, err := startContainerd(n.layout, n.bin, n.log)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (n *Node) Restart(ctx context.Context, sig os.Signal) error {
 func (n *Node) Kill() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.daemon.end(syscall.SIGKILL, cleanTimeout)
+	n.daemon.End(syscall.SIGKILL, cleanTimeout)
 }
 
 // Pause stops containerd with SIGSTOP: it accepts connections and answers
@@ -264,9 +264,9 @@ func (n *Node) Pause() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cleanTimeout)
 	defer cancel()
-	for !allStopped(n.daemon.pid()) {
+	for !allStopped(n.daemon.PID()) {
 		if err := pause(ctx, time.Millisecond); err != nil {
-			return fmt.Errorf("containerd %d does not stop: %w", n.daemon.pid(), err)
+			return fmt.Errorf("containerd %d does not stop: %w", n.daemon.PID(), err)
 		}
 	}
 	return nil
@@ -291,7 +291,7 @@ func (n *Node) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*cleanTimeout)
 	defer cancel()
 	if n.daemon != nil {
-		n.daemon.end(syscall.SIGKILL, cleanTimeout)
+		n.daemon.End(syscall.SIGKILL, cleanTimeout)
 	}
 	var closed error
 	if n.conn != nil {

@@ -178,9 +178,9 @@ func (n *Node) hostResidue(r Residue) error {
 		return err
 	}
 	for _, root := range roots {
-		// pod<uid>, and the containers in it
+		// pod<uid>, and the containers in it; below kubelet's kubepods/QOS, too
 		top := filepath.Join(root, n.Cgroup())
-		r.addDirs(KindCgroup, top, "*", "*/*")
+		r.addDirs(KindCgroup, top, "*", "*/*", "*/*/*", "*/*/*/*")
 	}
 	r.addDirs(KindLog, n.PodLogs(), "*", "*/*")
 	r.addDirs(KindTermination, filepath.Join(n.KubeletRoot(), "pods"), "*/containers/*")

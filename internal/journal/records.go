@@ -1,0 +1,100 @@
+package journal
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Record is what was added to a pod, and how it went.
+type Record struct {
+	Session     string `json:"session"`
+	Namespace   string `json:"namespace"`
+	Pod         string `json:"pod"`
+	PodUID      string `json:"podUID"`
+	Container   string `json:"container"`
+	ContainerID string `json:"containerID,omitempty"`
+	Target      string `json:"target,omitempty"`
+	Owner       string `json:"owner,omitempty"`
+	Image       string `json:"image"`
+	ImageID     string `json:"imageID,omitempty"`
+	// Spec is the v1.EphemeralContainer, and Options what the API cannot say.
+	Spec    json.RawMessage   `json:"spec"`
+	Options map[string]string `json:"options,omitempty"`
+	Created time.Time         `json:"created"`
+	Expires time.Time         `json:"expires,omitzero"`
+	// The rest is known at the end. Ended stays zero when a crash came first.
+	Ended        time.Time `json:"ended,omitzero"`
+	Verification string    `json:"verification,omitempty"`
+	ExitCode     *int      `json:"exitCode,omitempty"`
+	Reason       string    `json:"reason,omitempty"` // the runtime's word
+	// Cause says what ended the session if that was not its command.
+	Cause string `json:"cause,omitempty"`
+}
+
+// maxRecords bounds the directory: of more than that the oldest go.
+const maxRecords = 2000
+
+// Records is a directory of records.
+type Records struct{ folder }
+
+// OpenRecords makes the directory (0700) if it is not there.
+func OpenRecords(path string) (*Records, error) {
+	f, err := openFolder(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Records{f}, nil
+}
+
+// Write puts the record on disk, replacing an earlier one of the session.
+func (r *Records) Write(rec Record) error { return r.write(rec.Session, rec) }
+
+// List reads all records, the oldest first.
+func (r *Records) List() ([]Record, error) {
+	out, err := list(r.folder, func(rec Record) string { return rec.Session })
+	slices.SortFunc(out, func(a, b Record) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Session, b.Session))
+	})
+	return out, err
+}
+
+// Names lists the names of the containers that were ever added to the pod.
+func (r *Records) Names(podUID string) []string {
+	var out []string
+	all, _ := r.List() // what cannot be read forbids no name
+	for _, rec := range all {
+		if rec.PodUID == podUID {
+			out = append(out, rec.Container)
+		}
+	}
+	return out
+}
+
+// Prune removes the records of pods that are gone, and the oldest if there are
+// too many.
+func (r *Records) Prune(alive func(podUID string) bool) error {
+	all, err := r.List()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	kept := all[:0]
+	for _, rec := range all {
+		if alive(rec.PodUID) {
+			kept = append(kept, rec)
+			continue
+		}
+		errs = append(errs, r.remove(rec.Session))
+	}
+	for i := 0; i < len(kept)-maxRecords; i++ {
+		errs = append(errs, r.remove(kept[i].Session))
+	}
+	return errors.Join(errs...)
+}
+
+// Remove forgets a session that came to nothing. One that is not there is no
+// error.
+func (r *Records) Remove(session string) error { return r.remove(session) }

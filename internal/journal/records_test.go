@@ -1,0 +1,48 @@
+package journal
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestRecords(t *testing.T) {
+	r, err := OpenRecords(filepath.Join(t.TempDir(), "records"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	code := 3
+	for i, rec := range []Record{
+		{Session: "bbbb", PodUID: "u1", Container: "second", Created: at.Add(time.Second), Spec: json.RawMessage(`{"name":"second"}`)},
+		{Session: "aaaa", PodUID: "u1", Container: "first", Created: at, Ended: at.Add(time.Minute), ExitCode: &code, Spec: json.RawMessage(`{}`)},
+		{Session: "cccc", PodUID: "u2", Container: "other", Created: at.Add(time.Hour), Spec: json.RawMessage(`{}`)},
+	} {
+		if err := r.Write(rec); err != nil {
+			t.Fatalf("record %d: %v", i, err)
+		}
+	}
+	all, err := r.List()
+	if err != nil || len(all) != 3 || all[0].Session != "aaaa" || all[1].Session != "bbbb" || *all[0].ExitCode != 3 || !all[0].Ended.Equal(at.Add(time.Minute)) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if got := r.Names("u1"); !slices.Equal(got, []string{"first", "second"}) {
+		t.Errorf("names %q", got)
+	}
+	if err := r.Prune(func(uid string) bool { return uid == "u2" }); err != nil {
+		t.Fatal(err)
+	}
+	if all, _ := r.List(); len(all) != 1 || all[0].Session != "cccc" {
+		t.Errorf("after the pod has gone: %+v", all)
+	}
+	if err := r.Write(Record{Session: "../x", Spec: json.RawMessage(`{}`)}); err == nil {
+		t.Error("a session that leaves the directory was written")
+	}
+	info, err := os.Stat(r.path)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
