@@ -77,3 +77,69 @@ func profileTo(p runtime.SecurityProfile) *runtimeapi.SecurityProfile {
 	}
 	return out
 }
+
+// appArmorTo writes a profile in both of CRI's forms, as kubelet does for older
+// runtimes (kuberuntime getAppArmorProfile).
+func appArmorTo(p *runtime.SecurityProfile) (*runtimeapi.SecurityProfile, string) {
+	if p == nil {
+		return nil, ""
+	}
+	name := corev1.DeprecatedAppArmorBetaProfileRuntimeDefault
+	switch corev1.AppArmorProfileType(p.Type) {
+	case corev1.AppArmorProfileTypeUnconfined:
+		name = corev1.DeprecatedAppArmorBetaProfileNameUnconfined
+	case corev1.AppArmorProfileTypeLocalhost:
+		name = corev1.DeprecatedAppArmorBetaProfileNamePrefix + p.Ref
+	}
+	return profileTo(*p), name
+}
+
+func selinuxOf(o *runtimeapi.SELinuxOption) *corev1.SELinuxOptions {
+	if o == nil {
+		return nil
+	}
+	return &corev1.SELinuxOptions{User: o.GetUser(), Role: o.GetRole(), Type: o.GetType(), Level: o.GetLevel()}
+}
+
+func selinuxTo(o *corev1.SELinuxOptions) *runtimeapi.SELinuxOption {
+	if o == nil {
+		return nil
+	}
+	return &runtimeapi.SELinuxOption{User: o.User, Role: o.Role, Type: o.Type, Level: o.Level}
+}
+
+// propagations pairs the API's words with CRI's; private is the absence of both.
+var propagations = map[runtimeapi.MountPropagation]corev1.MountPropagationMode{
+	runtimeapi.MountPropagation_PROPAGATION_HOST_TO_CONTAINER: corev1.MountPropagationHostToContainer,
+	runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL:     corev1.MountPropagationBidirectional,
+}
+
+func mountOf(m *runtimeapi.Mount) runtime.Mount {
+	out := runtime.Mount{
+		HostPath: m.GetHostPath(), ContainerPath: m.GetContainerPath(), ReadOnly: m.GetReadonly(), RecursiveReadOnly: m.GetRecursiveReadOnly(),
+		Relabel: m.GetSelinuxRelabel(), Propagation: propagations[m.GetPropagation()], SubPath: m.GetImageSubPath(), Options: m.GetMountOptions(),
+	}
+	if image := m.GetImage(); image.GetImage() != "" {
+		out.Image = &runtime.Image{ID: image.GetImage(), Ref: image.GetUserSpecifiedImage()}
+	}
+	return out
+}
+
+func mountTo(m runtime.Mount, users runtime.UserNamespace) *runtimeapi.Mount {
+	out := &runtimeapi.Mount{
+		HostPath: m.HostPath, ContainerPath: m.ContainerPath, Readonly: m.ReadOnly, RecursiveReadOnly: m.RecursiveReadOnly,
+		SelinuxRelabel: m.Relabel, ImageSubPath: m.SubPath, MountOptions: m.Options,
+		// Kubelet repeats the pod's mapping on every mount.
+		UidMappings: mapsTo(users.UIDs),
+		GidMappings: mapsTo(users.GIDs),
+	}
+	for cri, api := range propagations {
+		if api == m.Propagation {
+			out.Propagation = cri
+		}
+	}
+	if m.Image != nil {
+		out.Image = &runtimeapi.ImageSpec{Image: m.Image.ID, UserSpecifiedImage: m.Image.Ref}
+	}
+	return out
+}

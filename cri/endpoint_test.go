@@ -13,6 +13,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
+
+	"github.com/porthole-project/porthole/runtime"
 )
 
 func TestFindEndpoints(t *testing.T) {
@@ -172,7 +174,7 @@ func TestDialTheImageService(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Image(t.Context(), "localhost/busybox:1", "", func(string) {}); err != nil {
+	if _, err := c.Image(t.Context(), runtime.ImageOrder{Ref: "localhost/busybox:1", Policy: "", Notice: func(string) {}}); err != nil {
 		t.Error(err)
 	}
 	if n, m := len(s.Calls("ImageStatus")), len(images.Calls("ImageStatus")); n != 0 || m != 1 {

@@ -15,6 +15,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/porthole-project/porthole/cri/critest"
+	"github.com/porthole-project/porthole/runtime"
 )
 
 func TestImagePolicies(t *testing.T) {
@@ -43,7 +44,7 @@ func TestImagePolicies(t *testing.T) {
 		} {
 			s := serve(t, name, critest.WithRegistry(there, "localhost/tools:latest", "localhost/tools"))
 			var notices []string
-			image, err := dial(t, s).Image(t.Context(), k.ref, k.policy, func(n string) { notices = append(notices, n) })
+			image, err := dial(t, s).Image(t.Context(), runtime.ImageOrder{Ref: k.ref, Policy: k.policy, Notice: func(n string) { notices = append(notices, n) }})
 			if pulls := len(s.Calls("PullImage")); pulls != k.pulls {
 				t.Errorf("%s, %s: %d pulls, want %d", name, k.what, pulls, k.pulls)
 			}
@@ -71,25 +72,29 @@ func TestImageOfABrokenRegistry(t *testing.T) {
 		s := serve(t, name, critest.WithRegistry(latest))
 		c := dial(t, s)
 		ignore := func(string) {}
-		first, err := c.Image(t.Context(), latest, "", ignore)
+		first, err := c.Image(t.Context(), runtime.ImageOrder{Ref: latest, Policy: "", Notice: ignore})
 		if err != nil {
 			t.Fatal(err)
 		}
+		if !first.Pulled {
+			t.Errorf("%s: %+v was not here before", name, first)
+		}
+		first.Pulled = false
 		s.On("PullImage").Fail(codes.Unknown, "no route to host")
 		var notices []string
-		got, err := c.Image(t.Context(), latest, "", func(n string) { notices = append(notices, n) })
+		got, err := c.Image(t.Context(), runtime.ImageOrder{Ref: latest, Policy: "", Notice: func(n string) { notices = append(notices, n) }})
 		if err != nil || got != first {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, err, first)
 		}
 		if len(notices) != 1 || !strings.HasPrefix(notices[0], "Warning: ") || !strings.Contains(notices[0], "no route to host") {
 			t.Errorf("%s: notices %q", name, notices)
 		}
-		if _, err := c.Image(t.Context(), latest, corev1.PullAlways, ignore); !errdefs.IsUnknown(err) {
+		if _, err := c.Image(t.Context(), runtime.ImageOrder{Ref: latest, Policy: corev1.PullAlways, Notice: ignore}); !errdefs.IsUnknown(err) {
 			t.Errorf("%s: Always was asked for: %v", name, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := c.Image(ctx, latest, "", ignore); !errors.Is(err, context.Canceled) {
+		if _, err := c.Image(ctx, runtime.ImageOrder{Ref: latest, Policy: "", Notice: ignore}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: cancelled: %v", name, err)
 		}
 	}
@@ -100,7 +105,7 @@ func TestImageOfAHungRegistry(t *testing.T) {
 	c := dial(t, s)
 	c.limits.Pull = 100 * time.Millisecond
 	s.On("PullImage").Hang()
-	_, err := c.Image(t.Context(), "localhost/none:1", "", func(string) {})
+	_, err := c.Image(t.Context(), runtime.ImageOrder{Ref: "localhost/none:1", Policy: "", Notice: func(string) {}})
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 100ms") {
 		t.Error(err)
 	}
@@ -119,15 +124,15 @@ func TestImageUser(t *testing.T) {
 		})
 	}
 	change(func(i *runtimeapi.Image) { i.Uid = &runtimeapi.Int64Value{Value: 1001} })
-	if got, err := c.Image(t.Context(), "localhost/app:1", corev1.PullNever, nil); err != nil || got.UID == nil || *got.UID != 1001 {
+	if got, err := c.Image(t.Context(), runtime.ImageOrder{Ref: "localhost/app:1", Policy: corev1.PullNever, Notice: nil}); err != nil || got.UID == nil || *got.UID != 1001 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	change(func(i *runtimeapi.Image) { i.Uid, i.Username = nil, "web" })
-	if got, err := c.Image(t.Context(), "localhost/app:1", corev1.PullNever, nil); err != nil || got.UID != nil || got.Username != "web" {
+	if got, err := c.Image(t.Context(), runtime.ImageOrder{Ref: "localhost/app:1", Policy: corev1.PullNever, Notice: nil}); err != nil || got.UID != nil || got.Username != "web" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	s.On("ImageStatus").Fail(codes.Internal, "disk").Times(1)
-	if _, err := c.Image(t.Context(), "localhost/app:1", corev1.PullNever, nil); err == nil || !strings.Contains(err.Error(), `image "localhost/app:1": disk`) {
+	if _, err := c.Image(t.Context(), runtime.ImageOrder{Ref: "localhost/app:1", Policy: corev1.PullNever, Notice: nil}); err == nil || !strings.Contains(err.Error(), `image "localhost/app:1": disk`) {
 		t.Error(err)
 	}
 }

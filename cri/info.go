@@ -12,6 +12,8 @@ import (
 // it, CRI-O no config.
 type sandboxInfo struct {
 	PID         int                          `json:"pid"`
+	RuntimeType string                       `json:"runtimeType"`
+	Options     any                          `json:"runtimeOptions"`
 	Config      *runtimeapi.PodSandboxConfig `json:"config"`
 	RuntimeSpec runtimeSpec                  `json:"runtimeSpec"`
 }
@@ -19,16 +21,31 @@ type sandboxInfo struct {
 // containerInfo is the verbose part of ContainerStatus.
 type containerInfo struct {
 	PID         int                         `json:"pid"`
+	Privileged  bool                        `json:"privileged"` // CRI-O only
 	Config      *runtimeapi.ContainerConfig `json:"config"`
 	RuntimeSpec runtimeSpec                 `json:"runtimeSpec"`
 }
 
-// runtimeSpec is the little that is read of an OCI runtime spec where the
-// runtime does not tell the CRI configuration itself.
+// runtimeSpec is the little that is read of an OCI runtime spec: it tells with
+// what a process was started, whatever the runtime was asked for.
 type runtimeSpec struct {
 	Annotations map[string]string `json:"annotations"`
-	Process     struct {
-		Env []string `json:"env"`
+	Root        struct {
+		ReadOnly bool `json:"readonly"`
+	} `json:"root"`
+	Process *struct {
+		User struct {
+			UID            int64   `json:"uid"`
+			GID            int64   `json:"gid"`
+			AdditionalGIDs []int64 `json:"additionalGids"`
+		} `json:"user"`
+		Env          []string `json:"env"`
+		Capabilities struct {
+			Bounding []string `json:"bounding"`
+		} `json:"capabilities"`
+		NoNewPrivileges bool   `json:"noNewPrivileges"`
+		AppArmor        string `json:"apparmorProfile"`
+		SELinux         string `json:"selinuxLabel"`
 	} `json:"process"`
 	Linux struct {
 		CgroupsPath   string          `json:"cgroupsPath"`
@@ -57,6 +74,8 @@ const (
 	crioPrivileged       = "io.kubernetes.cri-o.PrivilegedRuntime"
 	crioResources        = "pod-linux-resources.crio.io"
 	crioOverhead         = "pod-linux-overhead.crio.io"
+	crioSeccomp          = "io.kubernetes.cri-o.SeccompProfilePath"
+	crioHandler          = "io.kubernetes.cri-o.RuntimeHandler"
 )
 
 // storedSandbox is the configuration with which the sandbox was created: as

@@ -68,23 +68,21 @@ func containerConfig(p *runtime.Plan) *runtimeapi.ContainerConfig {
 		config.Envs = append(config.Envs, &runtimeapi.KeyValue{Key: e.Name, Value: []byte(e.Value)})
 	}
 	for _, m := range p.Mounts {
-		config.Mounts = append(config.Mounts, &runtimeapi.Mount{
-			HostPath:       m.HostPath,
-			ContainerPath:  m.ContainerPath,
-			Readonly:       m.ReadOnly,
-			SelinuxRelabel: m.Relabel,
-			// Kubelet repeats the pod's mapping on every mount.
-			UidMappings: mapsTo(p.Namespaces.Users.UIDs),
-			GidMappings: mapsTo(p.Namespaces.Users.GIDs),
-		})
+		config.Mounts = append(config.Mounts, mountTo(m, p.Namespaces.Users))
+	}
+	for _, d := range p.Devices {
+		config.Devices = append(config.Devices, &runtimeapi.Device{HostPath: d.HostPath, ContainerPath: d.ContainerPath, Permissions: d.Permissions})
 	}
 	return config
 }
 
 func resources(r runtime.Resources) *runtimeapi.LinuxContainerResources {
-	out := &runtimeapi.LinuxContainerResources{CpuShares: r.CPUShares, CpuPeriod: r.CPUPeriod, OomScoreAdj: r.OOMScoreAdj}
-	for _, size := range r.HugepageSizes {
-		out.HugepageLimits = append(out.HugepageLimits, &runtimeapi.HugepageLimit{PageSize: size})
+	out := &runtimeapi.LinuxContainerResources{
+		CpuShares: r.CPUShares, CpuPeriod: r.CPUPeriod, CpuQuota: r.CPUQuota, CpusetCpus: r.CPUs,
+		MemoryLimitInBytes: r.Memory, MemorySwapLimitInBytes: r.MemorySwap, OomScoreAdj: r.OOMScoreAdj, Unified: r.Unified,
+	}
+	for _, h := range r.Hugepages {
+		out.HugepageLimits = append(out.HugepageLimits, &runtimeapi.HugepageLimit{PageSize: h.Size, Limit: h.Limit})
 	}
 	return out
 }
@@ -109,7 +107,9 @@ func securityContext(p *runtime.Plan) *runtimeapi.LinuxContainerSecurityContext 
 		MaskedPaths:        s.MaskedPaths,
 		ReadonlyPaths:      s.ReadonlyPaths,
 		Seccomp:            profileTo(s.Seccomp),
+		SelinuxOptions:     selinuxTo(s.SELinux),
 	}
+	out.Apparmor, out.ApparmorProfile = appArmorTo(s.AppArmor) //nolint:staticcheck // SA1019: kubelet sends the deprecated form too, for older runtimes
 	if s.StrictGroups {
 		out.SupplementalGroupsPolicy = runtimeapi.SupplementalGroupsPolicy_Strict
 	}

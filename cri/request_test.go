@@ -13,6 +13,7 @@ import (
 
 	"github.com/porthole-project/porthole/cri/critest"
 	"github.com/porthole-project/porthole/runtime"
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
 
 func mustRequest(t *testing.T, c *Client, p *runtime.Plan) *runtimeapi.CreateContainerRequest {
@@ -58,7 +59,7 @@ func TestRequestCarriesTheUserNamespace(t *testing.T) {
 // too, as kubelet makes it.
 func TestRequestOfAPrivilegedContainer(t *testing.T) {
 	onBoth(t, func(t *testing.T, _ *critest.Server, c *Client) {
-		p := planIn(t, c, "plain", func(s *corev1.EphemeralContainer) { _ = runtime.ApplyProfile(s, "sysadmin") })
+		p := planIn(t, c, "plain", func(s *corev1.EphemeralContainer) { _ = ephemeral.ApplyProfile(s, "sysadmin") })
 		r := mustRequest(t, c, p)
 		if !r.GetConfig().GetLinux().GetSecurityContext().GetPrivileged() || !r.GetSandboxConfig().GetLinux().GetSecurityContext().GetPrivileged() {
 			t.Errorf("privileged: %v", r)
@@ -147,7 +148,7 @@ func TestRequestInvariants(t *testing.T) {
 				spec.Name, spec.Image = []string{"porthole-x", "app", word}[r.IntN(3)], "localhost/busybox:1"
 				spec.Command, spec.WorkingDir, spec.TerminationMessagePath = []string{word, "$(A)"}, word, word
 				spec.Env = []corev1.EnvVar{{Name: "A", Value: word}}
-				_ = runtime.ApplyProfile(&spec, runtime.Profiles()[r.IntN(6)])
+				_ = ephemeral.ApplyProfile(&spec, ephemeral.Profiles()[r.IntN(6)])
 				f.Files = runtime.KubeletFiles{EtcHosts: []string{"", "/k/hosts", word}[r.IntN(3)], TerminationLog: []string{"", "/k/log", word}[r.IntN(3)]}
 				p, err := runtime.NewPlan(f, runtime.Request{Spec: spec, Mark: runtime.Mark{Session: "s1"}})
 				if err != nil {

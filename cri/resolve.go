@@ -2,12 +2,10 @@ package cri
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 
 	"github.com/containerd/errdefs"
-	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/porthole-project/porthole/runtime"
@@ -106,7 +104,16 @@ func (c *Client) sandbox(ctx context.Context, f *runtime.Facts) error {
 		f.Pod.State = runtime.NotReady
 	}
 	f.Sandbox = sandboxOf(config)
+	f.Sandbox.UsersKnown = info.Config != nil
 	f.Sandbox.PID = info.PID
+	f.Sandbox.Kernel = foreignKernel(answer.GetStatus(), info)
+	network := answer.GetStatus().GetNetwork()
+	if ip := network.GetIp(); ip != "" {
+		f.Sandbox.IPs = append(f.Sandbox.IPs, ip)
+	}
+	for _, more := range network.GetAdditionalIps() {
+		f.Sandbox.IPs = append(f.Sandbox.IPs, more.GetIp())
+	}
 	return nil
 }
 
@@ -127,83 +134,6 @@ func sandboxOf(config *runtimeapi.PodSandboxConfig) runtime.Sandbox {
 		RunAsGroup:         valueOf(sc.GetRunAsGroup()),
 		SupplementalGroups: sc.GetSupplementalGroups(),
 		StrictGroups:       sc.GetSupplementalGroupsPolicy() == runtimeapi.SupplementalGroupsPolicy_Strict,
+		SELinux:            selinuxOf(sc.GetSelinuxOptions()),
 	}
-}
-
-func (c *Client) target(ctx context.Context, from runtime.Container) (*runtime.Target, error) {
-	ctx, cancel := c.call(ctx)
-	defer cancel()
-	answer, err := c.runtime.ContainerStatus(ctx, &runtimeapi.ContainerStatusRequest{ContainerId: from.ID, Verbose: true})
-	if err != nil {
-		return nil, fmt.Errorf("target container %q (%.13s): %w", from.Name, from.ID, classify(err))
-	}
-	var info containerInfo
-	parseInfo(answer.GetInfo(), &info)
-	status := answer.GetStatus()
-	from.State = containerState(status.GetState())
-	t := &runtime.Target{Container: from}
-	if from.State == runtime.Running {
-		// CRI-O goes on naming the pid of a container that has ended.
-		t.PID = info.PID
-	}
-	for _, m := range status.GetMounts() {
-		t.Mounts = append(t.Mounts, runtime.Mount{HostPath: m.GetHostPath(), ContainerPath: m.GetContainerPath(), ReadOnly: m.GetReadonly(), Relabel: m.GetSelinuxRelabel()})
-	}
-	if info.Config != nil {
-		describeTarget(t, info.Config)
-		return t, nil
-	}
-	fromSpec(t, info.RuntimeSpec)
-	describeResources(t, status.GetResources().GetLinux())
-	return t, nil
-}
-
-// describeTarget reads what the plan must know of the configuration with which
-// the target was created.
-func describeTarget(t *runtime.Target, config *runtimeapi.ContainerConfig) {
-	for _, e := range config.GetEnvs() {
-		t.Env = append(t.Env, runtime.EnvVar{Name: e.GetKey(), Value: string(e.GetValue())})
-	}
-	sc := config.GetLinux().GetSecurityContext()
-	t.MaskedPaths, t.ReadonlyPaths = sc.GetMaskedPaths(), sc.GetReadonlyPaths()
-	t.Seccomp = profileOf(sc.GetSeccomp())
-	describeResources(t, config.GetLinux().GetResources())
-}
-
-func describeResources(t *runtime.Target, resources *runtimeapi.LinuxContainerResources) {
-	if resources == nil {
-		return
-	}
-	score := resources.GetOomScoreAdj()
-	t.OOMScoreAdj = &score
-	for _, h := range resources.GetHugepageLimits() {
-		t.HugepageSizes = append(t.HugepageSizes, h.GetPageSize())
-	}
-}
-
-// fromSpec reads from the OCI runtime spec what CRI-O does not tell otherwise.
-func fromSpec(t *runtime.Target, spec runtimeSpec) {
-	t.Env = environ(spec.Process.Env)
-	t.MaskedPaths, t.ReadonlyPaths = spec.Linux.MaskedPaths, spec.Linux.ReadonlyPaths
-	if spec.Process.Env == nil {
-		return
-	}
-	profile := runtime.SecurityProfile{Type: string(corev1.SeccompProfileTypeRuntimeDefault)}
-	if !json.Valid(spec.Linux.Seccomp) || string(spec.Linux.Seccomp) == "null" {
-		profile.Type = string(corev1.SeccompProfileTypeUnconfined)
-	}
-	t.Seccomp = &profile
-}
-
-func environ(env []string) []runtime.EnvVar {
-	var out []runtime.EnvVar
-	for _, e := range env {
-		for i := range len(e) {
-			if e[i] == '=' {
-				out = append(out, runtime.EnvVar{Name: e[:i], Value: e[i+1:]})
-				break
-			}
-		}
-	}
-	return out
 }

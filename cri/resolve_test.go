@@ -157,7 +157,7 @@ func TestFacts(t *testing.T) {
 			if f.Target == nil && k.priv && s.Flavor() == critest.CRIO {
 				continue // was recorded before it had a container
 			}
-			if f.Target == nil || f.Target.Name != "app" || f.Target.PID <= 0 || len(f.Target.Mounts) == 0 || f.Target.Seccomp == nil {
+			if f.Target == nil || f.Target.Name != "app" || f.Target.PID <= 0 || len(f.Target.Mounts) == 0 || !f.Target.SecurityKnown || f.Target.Security.Seccomp.Type == "" {
 				t.Errorf("%s: target %+v", k.pod, f.Target)
 			}
 		}

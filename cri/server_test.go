@@ -77,7 +77,7 @@ func factsOf(t *testing.T, c *Client, name string) *runtime.Facts {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.Image, err = c.Image(t.Context(), "localhost/busybox:1", corev1.PullNever, func(string) {}); err != nil {
+		if f.Image, err = c.Image(t.Context(), runtime.ImageOrder{Ref: "localhost/busybox:1", Policy: corev1.PullNever, Notice: func(string) {}}); err != nil {
 			t.Fatal(err)
 		}
 		return f

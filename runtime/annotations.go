@@ -19,6 +19,7 @@ const (
 	annotationTermPath    = "io.kubernetes.container.terminationMessagePath"
 	annotationTermPolicy  = "io.kubernetes.container.terminationMessagePolicy"
 	annotationGracePeriod = "io.kubernetes.pod.terminationGracePeriod"
+	annotationDeletion    = "io.kubernetes.pod.deletionGracePeriod"
 )
 
 func planAnnotations(f *Facts, spec *corev1.EphemeralContainer) map[string]string {
@@ -28,11 +29,14 @@ func planAnnotations(f *Facts, spec *corev1.EphemeralContainer) map[string]strin
 		annotationTermPath:   spec.TerminationMessagePath,
 		annotationTermPolicy: string(spec.TerminationMessagePolicy),
 	}
-	if a[annotationTermPath] == "" {
-		a[annotationTermPath] = corev1.TerminationMessagePathDefault
-	}
-	if a[annotationTermPolicy] == "" {
-		a[annotationTermPolicy] = string(corev1.TerminationMessageReadFile)
+	if f.Spec != nil {
+		if n := f.Spec.DeletionGracePeriodSeconds; n != nil {
+			a[annotationDeletion] = strconv.FormatInt(*n, 10)
+		}
+		if n := f.Spec.Spec.TerminationGracePeriodSeconds; n != nil {
+			a[annotationGracePeriod] = strconv.FormatInt(*n, 10)
+		}
+		return a
 	}
 	// The pod's grace period is on each of its containers.
 	for _, c := range f.Containers {

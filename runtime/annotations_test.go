@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
 
 // Hashes that a kubelet 1.37 computed for these containers.
@@ -22,6 +24,7 @@ func TestContainerHash(t *testing.T) {
 func TestPlanAnnotations(t *testing.T) {
 	spec := &corev1.EphemeralContainer{}
 	spec.Name, spec.Image = "debugger-abcde", "busybox:1.36"
+	ephemeral.Default(spec)
 	grace := func(text string) Container {
 		return Container{Annotations: map[string]string{annotationGracePeriod: text}}
 	}

@@ -73,11 +73,11 @@ func TestPlanEnv(t *testing.T) {
 		f := &Facts{Target: &Target{Env: c.target}}
 		spec := goodSpec()
 		spec.Env = c.declared
-		if got := planEnv(f, spec); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		if got, err := planEnv(f, spec, nil); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, %v; want %v", c.what, got, err, c.want)
 		}
 	}
-	if got := planEnv(&Facts{}, goodSpec()); got != nil {
-		t.Errorf("without a target: %v", got)
+	if got, err := planEnv(&Facts{}, goodSpec(), nil); err != nil || got != nil {
+		t.Errorf("without a target: %v, %v", got, err)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
 
 // pick returns one of the choices.
@@ -24,7 +26,7 @@ func randomRequest(r *rand.Rand, word string) Request {
 	for range r.IntN(4) {
 		s.Env = append(s.Env, corev1.EnvVar{Name: pick(r, "A", "PATH", word), Value: pick(r, word, "$(A)", "$$")})
 	}
-	_ = ApplyProfile(s, pick(r, append(Profiles(), word)...))
+	_ = ephemeral.ApplyProfile(s, pick(r, append(ephemeral.Profiles(), word)...))
 	return req
 }
 

@@ -2,13 +2,14 @@ package runtime
 
 import (
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
 
 // Request is what a user asks for.
@@ -17,23 +18,20 @@ type Request struct {
 	Spec corev1.EphemeralContainer
 	// Mark identifies the session in the container's labels.
 	Mark Mark
-}
+	// Remote is set for a caller who is not root on the node: what is not known is
+	// then refused where the node's own root is only warned.
+	Remote bool
 
-// Security is the effective security context of the debug container.
-type Security struct {
-	Privileged         bool
-	AddCapabilities    []string
-	DropCapabilities   []string
-	RunAsUser          *int64
-	RunAsUsername      string
-	RunAsGroup         *int64
-	SupplementalGroups []int64
-	StrictGroups       bool
-	ReadOnlyRootfs     bool
-	NoNewPrivileges    bool
-	Seccomp            SecurityProfile
-	MaskedPaths        []string
-	ReadonlyPaths      []string
+	// What the API cannot say follows; none of it is part of the spec.
+
+	// Share shows the target's mounts at the same paths.
+	Share Sharing
+	// CopyEnv copies the target's environment, but for what could make a shell or
+	// loader run the target's code.
+	CopyEnv bool
+	// Username is a user by name, resolved by the runtime in the debug image.
+	Username string
+	Caps     Caps
 }
 
 // Namespaces says which namespaces the debug container shares.
@@ -43,15 +41,6 @@ type Namespaces struct {
 	IPC        NamespaceMode
 	Users      UserNamespace
 	TargetID   string // the container ID for ModeTarget
-}
-
-// Resources are what kubelet writes for an ephemeral container, which can have
-// neither requests nor limits.
-type Resources struct {
-	CPUShares     int64
-	CPUPeriod     int64 // microseconds
-	OOMScoreAdj   int64
-	HugepageSizes []string // each with limit 0
 }
 
 // Plan is the exact, deterministic description of the container to create. It
@@ -65,6 +54,7 @@ type Plan struct {
 	WorkingDir  string
 	Env         []EnvVar
 	Mounts      []Mount
+	Devices     []Device
 	Labels      map[string]string
 	Annotations map[string]string
 	// LogDirectory is a host path, LogPath is relative to it. Neither is ever
@@ -78,22 +68,33 @@ type Plan struct {
 	Namespaces   Namespaces
 	Security     Security
 	Resources    Resources
+	// Warnings are lines for the user: what was taken strictly for want of
+	// knowledge, and what is dangerous.
+	Warnings []string
 	// Native is Facts.Native, passed through to the rung that renders the plan.
 	Native any
 }
 
 // NewPlan computes what kubelet would ask the runtime for, given the same
 // ephemeral container in the same pod. It is a pure function. Requests that
-// the API server or kubelet would refuse are refused here.
+// the API server or kubelet would refuse are refused here. While Facts.Image has
+// no ID yet, the rules that depend on the image are left out.
 func NewPlan(f *Facts, r Request) (*Plan, error) {
+	r.Spec = *r.Spec.DeepCopy()
 	spec := &r.Spec
-	if err := Validate(spec, f.Containers); err != nil {
+	ephemeral.Default(spec)
+	if err := ephemeral.Validate(spec, f.podFacts()); err != nil {
 		return nil, err
 	}
 	if err := f.ready(); err != nil {
 		return nil, err
 	}
-	if err := verifyRunAsNonRoot(f, spec); err != nil {
+	if slices.Contains(f.UsedNames, spec.Name) {
+		return nil, fmt.Errorf("container name %q was used in pod %s before, and a name is used once; choose another: %w", spec.Name, f.Pod.FullName(), errdefs.ErrAlreadyExists)
+	}
+	pod := f.podSecurity()
+	rootWarning, err := verifyRunAsNonRoot(f, r, pod)
+	if err != nil {
 		return nil, err
 	}
 	p := &Plan{
@@ -109,22 +110,114 @@ func NewPlan(f *Facts, r Request) (*Plan, error) {
 		StdinOnce:    spec.StdinOnce,
 		TTY:          spec.TTY,
 		Namespaces:   planNamespaces(f),
-		Security:     planSecurity(f, spec),
-		Resources:    planResources(f),
+		Security:     planSecurity(f, spec, pod),
+		Resources:    planResources(f, r.Caps),
 		Native:       f.Native,
 	}
-	p.Env = planEnv(f, spec)
-	vars := map[string]string{}
-	for _, e := range p.Env {
-		vars[e.Name] = e.Value
+	if r.Username != "" {
+		p.Security.RunAsUser, p.Security.RunAsUsername = nil, r.Username
 	}
-	p.Command, p.Args = expandAll(spec.Command, vars), expandAll(spec.Args, vars)
-	p.Mounts = planMounts(f, spec)
+	p.Warnings = warnings(spec, pod, rootWarning)
+	if err := p.addContent(f, r); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
+// addContent adds what refers to other objects: environment, mounts, devices.
+func (p *Plan) addContent(f *Facts, r Request) (err error) {
+	spec := &r.Spec
+	var copied []EnvVar
+	if r.CopyEnv {
+		if f.Target == nil {
+			return fmt.Errorf("there is no target whose environment could be copied; name one with --target: %w", errdefs.ErrInvalidArgument)
+		}
+		var dropped []string
+		if copied, dropped = copiedEnv(f.Target); len(dropped) > 0 {
+			p.Warnings = append(p.Warnings, "Not copied from the target's environment, since a shell or loader would act on it: "+strings.Join(dropped, ", ")+".")
+		}
+	}
+	if p.Env, err = planEnv(f, spec, copied); err != nil {
+		return err
+	}
+	p.Command, p.Args = expandAll(spec.Command, p.Env), expandAll(spec.Args, p.Env)
+	if p.Mounts, err = planMounts(f, r); err != nil {
+		return err
+	}
+	p.Devices, err = planDevices(f, spec)
+	return err
+}
+
+// warnings says what the user should know of the security of what is planned.
+func warnings(spec *corev1.EphemeralContainer, pod podSecurity, root string) []string {
+	var out []string
+	assumed := pod.assumed
+	if sc := spec.SecurityContext; sc != nil && sc.SeccompProfile != nil {
+		assumed = slices.DeleteFunc(slices.Clone(assumed), func(a string) bool { return strings.HasPrefix(a, "seccomp ") })
+	}
+	if len(assumed) > 0 {
+		out = append(out, fmt.Sprintf("What the pod's spec says of security is not known here; read strictly: %s (--verbose says more).", strings.Join(assumed, ", ")))
+	}
+	if root != "" {
+		out = append(out, "Warning: "+root)
+	}
+	return out
+}
+
+// podFacts is what the API's own checks need of the pod.
+func (f *Facts) podFacts() ephemeral.PodFacts {
+	facts := ephemeral.PodFacts{Known: f.Spec != nil, HostUsers: f.Sandbox.Users.Mode != ModePod}
+	if f.Spec == nil {
+		for _, c := range f.Containers {
+			if IsOurs(c.Labels) {
+				facts.Ephemeral = append(facts.Ephemeral, c.Name)
+			} else if !slices.Contains(facts.Containers, c.Name) {
+				facts.Containers = append(facts.Containers, c.Name)
+			}
+		}
+		return facts
+	}
+	spec := &f.Spec.Spec
+	for _, c := range spec.Containers {
+		facts.Containers = append(facts.Containers, c.Name)
+	}
+	for _, c := range spec.InitContainers {
+		facts.InitContainers = append(facts.InitContainers, c.Name)
+	}
+	for _, c := range spec.EphemeralContainers {
+		facts.Ephemeral = append(facts.Ephemeral, c.Name)
+	}
+	known := slices.Concat(facts.Containers, facts.InitContainers, facts.Ephemeral)
+	for _, c := range f.Containers {
+		// A live status of that name counts, too: ours are in no spec.
+		if !slices.Contains(known, c.Name) {
+			known = append(known, c.Name)
+			facts.Ephemeral = append(facts.Ephemeral, c.Name)
+		}
+	}
+	facts.Volumes = map[string]corev1.VolumeSource{}
+	for _, v := range spec.Volumes {
+		facts.Volumes[v.Name] = v.VolumeSource
+	}
+	return facts
+}
+
+// ErrForeignKernel is the class of the refusal to open a pod that does not run
+// on the node's kernel: its processes have no namespaces there that could be
+// compared, so nothing could be proved.
+var ErrForeignKernel error = &kernelError{}
+
+type kernelError struct{}
+
+func (*kernelError) Error() string { return "the pod runs on a kernel of its own" }
+func (*kernelError) Unwrap() error { return errdefs.ErrNotImplemented }
+
 // ready refuses what no runtime would accept, in words that say what to do.
 func (f *Facts) ready() error {
+	if f.Sandbox.Kernel != "" {
+		return fmt.Errorf("pod %s: its sandbox is run by %s, so that no namespace can be proved to be shared from the node; open it through its own runtime (kubectl debug): %w",
+			f.Pod.FullName(), f.Sandbox.Kernel, ErrForeignKernel)
+	}
 	if f.Pod.State != Ready {
 		return fmt.Errorf("pod %s: its sandbox %.13s is not ready, nothing can be started in it: %w", f.Pod.FullName(), f.Pod.ID, errdefs.ErrFailedPrecondition)
 	}
@@ -137,8 +230,8 @@ func (f *Facts) ready() error {
 		return fmt.Errorf("pod %s: the runtime does not tell its log directory, and without one kubelet's clean-up could remove foreign files: %w", f.Pod.FullName(), errdefs.ErrFailedPrecondition)
 	}
 	if t := f.Target; t != nil && f.sharesTarget() && t.State != Running {
-		return fmt.Errorf("invalid target container %q of pod %s: it is not running but %s; choose another with --target, or --target= for none: %w",
-			t.Name, f.Pod.FullName(), t.State, errdefs.ErrFailedPrecondition)
+		return fmt.Errorf("invalid target container %q of pod %s: container %q is not running - in state CONTAINER_%s; choose another with --target, or --target= for none: %w",
+			t.Name, f.Pod.FullName(), t.ID, strings.ToUpper(string(t.State)), errdefs.ErrFailedPrecondition)
 	}
 	return nil
 }
@@ -160,124 +253,18 @@ func planNamespaces(f *Facts) Namespaces {
 	return n
 }
 
-func planResources(f *Facts) Resources {
-	// MinShares and the default period: kubelet's generateLinuxContainerResources
-	// for a container with neither requests nor limits.
-	r := Resources{CPUShares: 2, CPUPeriod: 100000, OOMScoreAdj: f.qosOOMScore(), HugepageSizes: f.HugepageSizes}
-	if sibling := f.sibling(); len(r.HugepageSizes) == 0 && sibling != nil {
-		r.HugepageSizes = sibling.HugepageSizes
-	}
-	return r
+// sharesTarget reports whether TARGET mode applies: there is a target and the
+// pod's PID namespaces are per container. With hostPID or
+// shareProcessNamespace kubelet ignores the target silently, since its
+// processes are visible anyway (kubelet generateLinuxContainerConfig).
+func (f *Facts) sharesTarget() bool {
+	return f.Target != nil && f.Sandbox.ProcessIDs == ModeContainer
 }
 
-func planMounts(f *Facts, spec *corev1.EphemeralContainer) []Mount {
-	var mounts []Mount
-	if f.Files.EtcHosts != "" {
-		mounts = append(mounts, Mount{HostPath: f.Files.EtcHosts, ContainerPath: "/etc/hosts", Relabel: relabels(f, "/etc/hosts")})
+// sibling is a container of the pod from which to read what is common to all.
+func (f *Facts) sibling() *Target {
+	if f.Target != nil {
+		return f.Target
 	}
-	if f.Files.TerminationLog != "" {
-		at := spec.TerminationMessagePath
-		if at == "" {
-			at = corev1.TerminationMessagePathDefault
-		}
-		mounts = append(mounts, Mount{HostPath: f.Files.TerminationLog, ContainerPath: at, Relabel: relabels(f, at)})
-	}
-	return mounts
-}
-
-// relabels reports whether kubelet asked for SELinux relabelling of the
-// target's mount at the same place: it does so on nodes with SELinux only.
-func relabels(f *Facts, at string) bool {
-	sibling := f.sibling()
-	if sibling == nil {
-		return false
-	}
-	i := slices.IndexFunc(sibling.Mounts, func(m Mount) bool { return m.ContainerPath == at })
-	return i >= 0 && sibling.Mounts[i].Relabel
-}
-
-// planEnv is the declared environment, then the service variables, which
-// kubelet gives to every container of a pod and which are read from one's own
-// environment.
-func planEnv(f *Facts, spec *corev1.EphemeralContainer) []EnvVar {
-	declared := map[string]string{}
-	var env []EnvVar
-	var services []EnvVar
-	if sibling := f.sibling(); sibling != nil {
-		services = serviceVars(sibling.Env)
-	}
-	// A declared variable may refer to service variables and to earlier ones.
-	known := map[string]string{}
-	for _, e := range services {
-		known[e.Name] = e.Value
-	}
-	for _, e := range spec.Env {
-		value := Expand(e.Value, func(name string) (string, bool) { v, ok := known[name]; return v, ok })
-		known[e.Name] = value
-		if _, again := declared[e.Name]; again {
-			env = slices.DeleteFunc(env, func(old EnvVar) bool { return old.Name == e.Name })
-		}
-		declared[e.Name] = value
-		env = append(env, EnvVar{e.Name, value})
-	}
-	for _, e := range services {
-		if _, taken := declared[e.Name]; !taken {
-			env = append(env, e)
-		}
-	}
-	return env
-}
-
-func expandAll(in []string, vars map[string]string) []string {
-	if len(in) == 0 {
-		return nil
-	}
-	out := make([]string, 0, len(in))
-	for _, s := range in {
-		out = append(out, Expand(s, func(name string) (string, bool) { v, ok := vars[name]; return v, ok }))
-	}
-	return out
-}
-
-// serviceVars picks, out of a container's environment, the variables that
-// kubelet derives from the services of the namespace: for each service NAME
-// there is NAME_SERVICE_HOST, and with it a known family.
-// (kubelet pkg/kubelet/envvars/envvars.go)
-func serviceVars(env []EnvVar) []EnvVar {
-	have := map[string]bool{}
-	for _, e := range env {
-		have[e.Name] = true
-	}
-	prefixes := slices.Collect(func(yield func(string) bool) {
-		for name := range maps.Keys(have) {
-			if p, ok := strings.CutSuffix(name, "_SERVICE_HOST"); ok && have[p+"_SERVICE_PORT"] && !yield(p) {
-				return
-			}
-		}
-	})
-	var out []EnvVar
-	for _, e := range env {
-		if slices.ContainsFunc(prefixes, func(p string) bool {
-			rest, ok := strings.CutPrefix(e.Name, p+"_")
-			return ok && isServiceVar(rest)
-		}) {
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
-// isServiceVar judges what follows the service's name and an underscore:
-// SERVICE_HOST, SERVICE_PORT, SERVICE_PORT_<NAME>, PORT and
-// PORT_<NUMBER>_<PROTO>, alone or with _PROTO, _PORT or _ADDR behind.
-func isServiceVar(rest string) bool {
-	if rest == "SERVICE_HOST" || rest == "SERVICE_PORT" || rest == "PORT" || strings.HasPrefix(rest, "SERVICE_PORT_") {
-		return true
-	}
-	parts := strings.Split(rest, "_")
-	if parts[0] != "PORT" || len(parts) < 3 || len(parts) > 4 || strings.Trim(parts[1], "0123456789") != "" {
-		return false
-	}
-	protocol := parts[2] == "TCP" || parts[2] == "UDP" || parts[2] == "SCTP"
-	return protocol && (len(parts) == 3 || parts[3] == "PROTO" || parts[3] == "PORT" || parts[3] == "ADDR")
+	return f.Neighbour
 }

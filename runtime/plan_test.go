@@ -3,14 +3,22 @@ package runtime
 import (
 	"maps"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
+
+// goodSpec is one that nothing is wrong with.
+func goodSpec() *corev1.EphemeralContainer {
+	spec := &corev1.EphemeralContainer{}
+	spec.Name, spec.Image = "porthole-x", "busybox:1.36"
+	return spec
+}
 
 // goodFacts are those of an ordinary pod on containerd, of which nothing is
 // wrong.
@@ -24,10 +32,10 @@ func goodFacts() *Facts {
 		},
 		Containers: []Container{app},
 		Sandbox: Sandbox{
-			PID: 100, Network: ModePod, ProcessIDs: ModeContainer, IPC: ModePod, Users: UserNamespace{Mode: ModeNode},
+			PID: 100, UsersKnown: true, Network: ModePod, ProcessIDs: ModeContainer, IPC: ModePod, Users: UserNamespace{Mode: ModeNode},
 			LogDirectory: "/var/log/pods/prod_web_u1", CgroupParent: "/kubepods/burstable/podu1",
 		},
-		Target: &Target{Container: app, PID: 200},
+		Target: &Target{Container: app, PID: 200, SecurityKnown: true, Security: Security{RunAsUser: num(0), Seccomp: SecurityProfile{Type: "RuntimeDefault"}}},
 		Image:  Image{Ref: "busybox:1.36", ID: "sha256:0a"},
 	}
 }
@@ -48,9 +56,9 @@ func mustPlan(t *testing.T, f *Facts, r Request) *Plan {
 // TestPlanOfAnOrdinaryPod is the whole plan, so that nothing creeps in.
 func TestPlanOfAnOrdinaryPod(t *testing.T) {
 	f, r := goodFacts(), goodRequest()
-	f.Native, f.HugepageSizes = "native", []string{"2MB"}
+	f.Native, f.Node.HugepageSizes, f.Node.SELinux = "native", []string{"2MB"}, true
 	f.Files = KubeletFiles{EtcHosts: "/k/etc-hosts", TerminationLog: "/k/containers/porthole-x/0a"}
-	f.Target.Mounts = []Mount{{ContainerPath: "/etc/hosts", Relabel: true}, {HostPath: "/data", ContainerPath: "/data"}}
+	f.Target.Mounts = []Mount{{HostPath: "/data", ContainerPath: "/data"}}
 	r.Spec.Command, r.Spec.Args = []string{"sh", "-c"}, []string{"echo $(A) $(B) $$(A)"}
 	r.Spec.Env = []corev1.EnvVar{{Name: "A", Value: "1"}}
 	r.Spec.Stdin, r.Spec.StdinOnce, r.Spec.WorkingDir = true, true, "/tmp"
@@ -59,7 +67,7 @@ func TestPlanOfAnOrdinaryPod(t *testing.T) {
 		Command: []string{"sh", "-c"}, Args: []string{"echo 1 $(B) $(A)"}, WorkingDir: "/tmp", Env: []EnvVar{{"A", "1"}},
 		Mounts: []Mount{
 			{HostPath: "/k/etc-hosts", ContainerPath: "/etc/hosts", Relabel: true},
-			{HostPath: "/k/containers/porthole-x/0a", ContainerPath: "/dev/termination-log"},
+			{HostPath: "/k/containers/porthole-x/0a", ContainerPath: "/dev/termination-log", Relabel: true},
 		},
 		Labels: map[string]string{
 			LabelPodName: "web", LabelPodNamespace: "prod", LabelPodUID: "u1", LabelContainerName: "porthole-x",
@@ -72,7 +80,7 @@ func TestPlanOfAnOrdinaryPod(t *testing.T) {
 		LogDirectory: "/var/log/pods/prod_web_u1", LogPath: "porthole-x/0.log", Stdin: true, StdinOnce: true,
 		Namespaces: Namespaces{Network: ModePod, ProcessIDs: ModeTarget, IPC: ModePod, Users: UserNamespace{Mode: ModeNode}, TargetID: podID("1111a")},
 		Security:   Security{RunAsUser: num(0), Seccomp: SecurityProfile{Type: "RuntimeDefault"}, MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths},
-		Resources:  Resources{CPUShares: 2, CPUPeriod: 100000, OOMScoreAdj: 999, HugepageSizes: []string{"2MB"}},
+		Resources:  Resources{CPUShares: 2, CPUPeriod: 100000, OOMScoreAdj: 999, Hugepages: []HugepageLimit{{Size: "2MB"}}},
 		Native:     "native",
 	}
 	if got := mustPlan(t, f, r); !reflect.DeepEqual(got, want) {
@@ -123,10 +131,10 @@ func TestPlanRefuses(t *testing.T) {
 		{"no uid label", func(f *Facts, _ *Request) { delete(f.Pod.Labels, LabelPodUID) }, errdefs.IsFailedPrecondition, []string{LabelPodUID}},
 		{"no labels", func(f *Facts, _ *Request) { f.Pod.Labels = nil }, errdefs.IsFailedPrecondition, []string{"io.kubernetes.pod."}},
 		{"no log directory", func(f *Facts, _ *Request) { f.Sandbox.LogDirectory = "" }, errdefs.IsFailedPrecondition, []string{"log directory"}},
-		{"target exited", func(f *Facts, _ *Request) { f.Target.State = Exited }, errdefs.IsFailedPrecondition, []string{`invalid target container "app"`, "exited", "--target="}},
-		{"target created", func(f *Facts, _ *Request) { f.Target.State = Created }, errdefs.IsFailedPrecondition, []string{"created"}},
+		{"target exited", func(f *Facts, _ *Request) { f.Target.State = Exited }, errdefs.IsFailedPrecondition, []string{`invalid target container "app"`, "is not running - in state CONTAINER_EXITED", "--target="}},
+		{"target created", func(f *Facts, _ *Request) { f.Target.State = Created }, errdefs.IsFailedPrecondition, []string{"CONTAINER_CREATED"}},
 		{"name taken", func(_ *Facts, r *Request) { r.Spec.Name = "app" }, errdefs.IsInvalidArgument, []string{"Duplicate value"}},
-		{"image root", func(_ *Facts, r *Request) { _ = ApplyProfile(&r.Spec, "restricted") }, errdefs.IsFailedPrecondition, []string{"image will run as root"}},
+		{"image root", func(_ *Facts, r *Request) { _ = ephemeral.ApplyProfile(&r.Spec, "restricted") }, errdefs.IsFailedPrecondition, []string{"image will run as root"}},
 	} {
 		f, r := goodFacts(), goodRequest()
 		c.change(f, &r)
@@ -140,57 +148,6 @@ func TestPlanRefuses(t *testing.T) {
 				t.Errorf("%s: %q does not say %q", c.what, err, want)
 			}
 		}
-	}
-}
-
-func TestOOMScore(t *testing.T) {
-	for _, c := range []struct {
-		parent string
-		target *Target
-		want   int64
-	}{
-		{"/kubepods/podu1", nil, -997},
-		{"/kubepods/burstable/podu1", nil, 999},
-		{"/kubepods/besteffort/podu1", nil, 1000},
-		{"kubepods-besteffort-podu1.slice", nil, 1000},
-		{"kubepods-burstable-podu1.slice", nil, 999},
-		{"kubepods-podu1.slice", nil, -997},
-		{"/kubepods/podu1", &Target{OOMScoreAdj: num(1000)}, -997}, // the cgroup speaks for the pod
-		{"/mine", &Target{OOMScoreAdj: num(-997)}, -997},
-		{"/mine", &Target{OOMScoreAdj: num(1000)}, 1000},
-		{"/mine", &Target{OOMScoreAdj: num(850)}, 999},
-		{"", &Target{}, 1000},
-		{"", nil, 1000},
-	} {
-		f := &Facts{Sandbox: Sandbox{CgroupParent: c.parent}, Target: c.target}
-		if got := f.qosOOMScore(); got != c.want {
-			t.Errorf("%q with %+v: %d, want %d", c.parent, c.target, got, c.want)
-		}
-	}
-}
-
-func TestHugepages(t *testing.T) {
-	f := goodFacts()
-	f.Target.HugepageSizes = []string{"1GB"}
-	if got := mustPlan(t, f, goodRequest()).Resources.HugepageSizes; !slices.Equal(got, []string{"1GB"}) {
-		t.Errorf("of the target, where the node's are not known: %v", got)
-	}
-	f.HugepageSizes = []string{"2MB"}
-	if got := mustPlan(t, f, goodRequest()).Resources.HugepageSizes; !slices.Equal(got, []string{"2MB"}) {
-		t.Errorf("the node's: %v", got)
-	}
-}
-
-func TestPlanMounts(t *testing.T) {
-	f, r := goodFacts(), goodRequest()
-	if got := mustPlan(t, f, r).Mounts; got != nil {
-		t.Errorf("without kubelet's files: %v", got)
-	}
-	f.Files.TerminationLog, f.Target = "/k/containers/porthole-x/0a", nil
-	r.Spec.TerminationMessagePath = "/tmp/why"
-	want := []Mount{{HostPath: "/k/containers/porthole-x/0a", ContainerPath: "/tmp/why"}}
-	if got := mustPlan(t, f, r).Mounts; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -8,9 +8,23 @@ import (
 
 	"github.com/containerd/errdefs"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
 
 func num(n int64) *int64 { return &n }
+
+// podOf is a pod with this security context.
+func podOf(sc corev1.PodSecurityContext) *corev1.Pod {
+	return &corev1.Pod{Spec: corev1.PodSpec{SecurityContext: &sc}}
+}
+
+// secure is the effective context of a spec with this context of its own.
+func secure(f *Facts, sc *corev1.SecurityContext) Security {
+	spec := goodSpec()
+	spec.SecurityContext = sc
+	return planSecurity(f, spec, f.podSecurity())
+}
 
 // TestEffectiveUser: the container's own, else the pod's, else the image's,
 // else root.
@@ -31,50 +45,62 @@ func TestEffectiveUser(t *testing.T) {
 		{what: "own over pod", own: num(7), pod: num(1000), want: num(7), ownGrp: num(8), podGrp: num(3000), wantGrp: num(8)},
 		{what: "own is root", own: num(0), pod: num(1000), want: num(0)},
 	} {
-		f := &Facts{Image: c.image, Sandbox: Sandbox{RunAsUser: c.pod, RunAsGroup: c.podGrp}}
-		spec := goodSpec()
-		spec.SecurityContext = &corev1.SecurityContext{RunAsUser: c.own, RunAsGroup: c.ownGrp}
-		s := planSecurity(f, spec)
-		if !reflect.DeepEqual(s.RunAsUser, c.want) || s.RunAsUsername != c.wantName || !reflect.DeepEqual(s.RunAsGroup, c.wantGrp) {
-			t.Errorf("%s: user %v %q, group %v", c.what, s.RunAsUser, s.RunAsUsername, s.RunAsGroup)
+		for how, f := range map[string]*Facts{
+			"by its spec":    {Image: c.image, Spec: podOf(corev1.PodSecurityContext{RunAsUser: c.pod, RunAsGroup: c.podGrp})},
+			"by its sandbox": {Image: c.image, Sandbox: Sandbox{UsersKnown: true, RunAsUser: c.pod, RunAsGroup: c.podGrp}},
+		} {
+			s := secure(f, &corev1.SecurityContext{RunAsUser: c.own, RunAsGroup: c.ownGrp})
+			if !reflect.DeepEqual(s.RunAsUser, c.want) || s.RunAsUsername != c.wantName || !reflect.DeepEqual(s.RunAsGroup, c.wantGrp) {
+				t.Errorf("%s, %s: user %v %q, group %v", c.what, how, s.RunAsUser, s.RunAsUsername, s.RunAsGroup)
+			}
 		}
 	}
 }
 
 func TestSecurityOfThePod(t *testing.T) {
+	strict := corev1.SupplementalGroupsPolicyStrict
 	f := &Facts{
-		Sandbox:         Sandbox{SupplementalGroups: []int64{4000, 2000}, StrictGroups: true, Privileged: true},
-		ThermalThrottle: []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"},
+		Sandbox: Sandbox{UsersKnown: true, SupplementalGroups: []int64{2000, 77, 4000}, Privileged: true},
+		Node:    Node{ThermalThrottle: []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"}},
+		Spec:    podOf(corev1.PodSecurityContext{FSGroup: num(2000), SupplementalGroups: []int64{4000}, SupplementalGroupsPolicy: &strict, SELinuxOptions: &corev1.SELinuxOptions{Level: "s0:c1"}}),
 	}
-	s := planSecurity(f, goodSpec())
-	if !slices.Equal(s.SupplementalGroups, []int64{4000, 2000}) || !s.StrictGroups {
+	s := secure(f, nil)
+	// 77 is of a volume: kubelet puts such groups last for a container.
+	if !slices.Equal(s.SupplementalGroups, []int64{2000, 4000, 77}) || !s.StrictGroups {
 		t.Errorf("groups %v, strict %v", s.SupplementalGroups, s.StrictGroups)
 	}
-	if s.Privileged || s.NoNewPrivileges || s.ReadOnlyRootfs || s.AddCapabilities != nil || s.DropCapabilities != nil {
+	if s.SELinux == nil || s.SELinux.Level != "s0:c1" {
+		t.Errorf("SELinux %v", s.SELinux)
+	}
+	if s.Privileged || s.NoNewPrivileges || s.ReadOnlyRootfs || s.AddCapabilities != nil || s.DropCapabilities != nil || s.AppArmor != nil {
 		t.Errorf("inherited more than the pod's users: %+v", s)
 	}
-	if !slices.Contains(s.MaskedPaths, "/proc/kcore") || s.MaskedPaths[len(s.MaskedPaths)-1] != f.ThermalThrottle[0] {
+	if !slices.Contains(s.MaskedPaths, "/proc/kcore") || s.MaskedPaths[len(s.MaskedPaths)-1] != f.Node.ThermalThrottle[0] {
 		t.Errorf("masked paths %v", s.MaskedPaths)
 	}
 	if !slices.Contains(s.ReadonlyPaths, "/proc/sys") {
 		t.Errorf("read-only paths %v", s.ReadonlyPaths)
 	}
 	// The lists of one plan are not those of the next.
-	s.MaskedPaths[0] = "changed"
-	if again := planSecurity(f, goodSpec()); again.MaskedPaths[0] == "changed" || maskedPaths[0] == "changed" {
+	s.MaskedPaths[0], s.ReadonlyPaths[0] = "changed", "changed"
+	if again := secure(f, nil); again.MaskedPaths[0] == "changed" || readonlyPaths[0] == "changed" {
 		t.Error("two plans share a list")
 	}
 }
 
 func TestSecurityOfTheContainer(t *testing.T) {
 	yes, no, unmasked := true, false, corev1.UnmaskedProcMount
-	spec := goodSpec()
-	spec.SecurityContext = &corev1.SecurityContext{
+	sc := &corev1.SecurityContext{
 		Privileged: &yes, ReadOnlyRootFilesystem: &yes, AllowPrivilegeEscalation: &no, ProcMount: &unmasked,
-		Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"SYS_PTRACE"}, Drop: []corev1.Capability{"ALL"}},
+		Capabilities:    &corev1.Capabilities{Add: []corev1.Capability{"SYS_PTRACE"}, Drop: []corev1.Capability{"ALL"}},
+		SELinuxOptions:  &corev1.SELinuxOptions{Type: "spc_t"},
+		AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined},
 	}
-	s := planSecurity(&Facts{ThermalThrottle: []string{"/sys/x"}}, spec)
-	if !s.Privileged || !s.ReadOnlyRootfs || !s.NoNewPrivileges {
+	f := &Facts{Node: Node{ThermalThrottle: []string{"/sys/x"}}, Spec: podOf(corev1.PodSecurityContext{
+		SELinuxOptions: &corev1.SELinuxOptions{Level: "s0"}, AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeRuntimeDefault},
+	})}
+	s := secure(f, sc)
+	if !s.Privileged || !s.ReadOnlyRootfs || !s.NoNewPrivileges || s.SELinux.Type != "spc_t" || s.SELinux.Level != "" || s.AppArmor.Type != "Unconfined" {
 		t.Errorf("%+v", s)
 	}
 	if !slices.Equal(s.AddCapabilities, []string{"SYS_PTRACE"}) || !slices.Equal(s.DropCapabilities, []string{"ALL"}) {
@@ -83,35 +109,84 @@ func TestSecurityOfTheContainer(t *testing.T) {
 	if s.MaskedPaths != nil || s.ReadonlyPaths != nil {
 		t.Errorf("procMount Unmasked: %v, %v", s.MaskedPaths, s.ReadonlyPaths)
 	}
-	spec.SecurityContext.AllowPrivilegeEscalation = &yes
-	if planSecurity(&Facts{}, spec).NoNewPrivileges {
+	sc.AllowPrivilegeEscalation = &yes
+	if secure(f, sc).NoNewPrivileges {
 		t.Error("no_new_privs although privilege escalation is allowed")
 	}
 }
 
+var (
+	runtimeDefault = SecurityProfile{Type: "RuntimeDefault"}
+	unconfined     = SecurityProfile{Type: "Unconfined"}
+)
+
+// TestPlanSeccomp: the container's own, else the pod's, else kubelet's default.
+// What nobody tells is read strictly, and said.
 func TestPlanSeccomp(t *testing.T) {
-	file := "profiles/audit.json"
-	runtimeDefault := SecurityProfile{Type: "RuntimeDefault"}
-	unconfined := SecurityProfile{Type: "Unconfined"}
+	file, yes, no := "profiles/audit.json", true, false
+	of := func(p SecurityProfile) *Target {
+		return &Target{Container: Container{Name: "app"}, SecurityKnown: true, Security: Security{Seccomp: p}}
+	}
+	plain := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}}}}
+	own := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", SecurityContext: &corev1.SecurityContext{SeccompProfile: &corev1.SeccompProfile{}}}}}}
+	local := &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: &file}
+	there := SecurityProfile{Type: "Localhost", Ref: "/k/seccomp/" + file}
 	for _, c := range []struct {
-		what   string
-		own    *corev1.SeccompProfile
-		target *Target
-		want   SecurityProfile
+		what    string
+		facts   Facts
+		own     *corev1.SeccompProfile
+		want    SecurityProfile
+		assumed bool
 	}{
-		{"nobody says", nil, nil, runtimeDefault},
-		{"the target is not known", nil, &Target{}, runtimeDefault},
-		{"the target's", nil, &Target{Seccomp: &unconfined}, unconfined},
-		{"own over the target's", &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}, &Target{Seccomp: &unconfined}, runtimeDefault},
-		{"a file", &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeLocalhost, LocalhostProfile: &file}, nil, SecurityProfile{Type: "Localhost", Ref: file}},
+		{"own", Facts{Spec: podOf(corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: "Unconfined"}})}, local, there, false},
+		{"the pod's", Facts{Spec: podOf(corev1.PodSecurityContext{SeccompProfile: local})}, nil, there, false},
+		{"kubelet's default", Facts{Spec: plain, Node: Node{SeccompDefault: &no}}, nil, unconfined, false},
+		{"kubelet's other default", Facts{Spec: plain, Node: Node{SeccompDefault: &yes}, Target: of(unconfined)}, nil, runtimeDefault, false},
+		{"as a container without any shows it", Facts{Spec: plain, Target: of(unconfined)}, nil, unconfined, false},
+		{"a container that has its own shows nothing", Facts{Spec: own, Target: of(unconfined)}, nil, runtimeDefault, true},
+		{"nobody tells", Facts{}, nil, runtimeDefault, true},
+		{"without the spec, the target's", Facts{Target: of(there)}, nil, there, false},
+		{"without the spec, not a laxer one", Facts{Target: of(unconfined)}, nil, runtimeDefault, true},
 	} {
-		if got := planSeccomp(&Facts{Target: c.target}, &corev1.SecurityContext{SeccompProfile: c.own}); got != c.want {
+		c.facts.Node.SeccompRoot = "/k/seccomp"
+		if got := secure(&c.facts, &corev1.SecurityContext{SeccompProfile: c.own}).Seccomp; got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.what, got, c.want)
+		}
+		if got := strings.Join(c.facts.podSecurity().assumed, " "); strings.Contains(got, "seccomp") != c.assumed {
+			t.Errorf("%s: assumed %q", c.what, got)
 		}
 	}
 }
 
-// The refusals are kubelet's, word for word (pkg/kubelet/kuberuntime/security_context.go).
+func TestPlanAppArmor(t *testing.T) {
+	local := "web"
+	annotated := func(text string) *corev1.Pod {
+		p := podOf(corev1.PodSecurityContext{AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeLocalhost, LocalhostProfile: &local}})
+		p.Annotations = map[string]string{corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + "porthole-x": text}
+		return p
+	}
+	target := func(p *SecurityProfile) *Target {
+		return &Target{SecurityKnown: true, Security: Security{AppArmor: p}}
+	}
+	for what, c := range map[string]struct {
+		facts Facts
+		want  *SecurityProfile
+	}{
+		"nobody says":                        {Facts{Spec: &corev1.Pod{}}, nil},
+		"the pod's":                          {Facts{Spec: annotated("")}, &SecurityProfile{"Localhost", "web"}},
+		"the annotation over it":             {Facts{Spec: annotated("localhost/other")}, &SecurityProfile{"Localhost", "other"}},
+		"the annotation, default":            {Facts{Spec: annotated("runtime/default")}, &SecurityProfile{Type: "RuntimeDefault"}},
+		"the annotation, none":               {Facts{Spec: annotated("unconfined")}, &SecurityProfile{Type: "Unconfined"}},
+		"without the spec, the target's":     {Facts{Target: target(&SecurityProfile{"Localhost", "web"})}, &SecurityProfile{"Localhost", "web"}},
+		"without the spec, not that of none": {Facts{Target: target(&unconfined)}, nil},
+	} {
+		if got := secure(&c.facts, nil).AppArmor; !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", what, got, c.want)
+		}
+	}
+}
+
+// The refusals are kubelet's, word for word (pkg/kubelet/kuberuntime/security_context_others.go).
 func TestVerifyRunAsNonRoot(t *testing.T) {
 	const who = ` (pod: "web_prod(u1)", container: porthole-x)`
 	for _, c := range []struct {
@@ -128,30 +203,99 @@ func TestVerifyRunAsNonRoot(t *testing.T) {
 		{"image is root", nil, nil, Image{UID: num(0)}, "container has runAsNonRoot and image will run as root"},
 		{"image says nothing", nil, nil, Image{}, "container has runAsNonRoot and image will run as root"},
 		{"image names a user", nil, nil, Image{Username: "web"}, "container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root"},
+		{"image is nonsense", nil, nil, Image{UID: num(1 << 40)}, "container has runAsNonRoot and image has an invalid user id (1099511627776)"},
 	} {
+		c.image.ID = "sha256:0"
 		f := &Facts{Pod: Pod{Namespace: "prod", Name: "web", UID: "u1"}, Sandbox: Sandbox{RunAsUser: c.pod}, Image: c.image}
-		spec := goodSpec()
-		if err := ApplyProfile(spec, "restricted"); err != nil {
+		r := goodRequest()
+		if err := ephemeral.ApplyProfile(&r.Spec, "restricted"); err != nil {
 			t.Fatal(err)
 		}
-		spec.SecurityContext.RunAsUser = c.own
-		err := verifyRunAsNonRoot(f, spec)
+		r.Spec.SecurityContext.RunAsUser = c.own
+		_, err := verifyRunAsNonRoot(f, r, f.podSecurity())
 		if c.refusal == "" {
 			if err != nil {
 				t.Errorf("%s: %v", c.what, err)
 			}
 			continue
 		}
-		if !errdefs.IsFailedPrecondition(err) || !strings.HasPrefix(err.Error(), c.refusal+who) {
+		if !errdefs.IsFailedPrecondition(err) || !strings.HasPrefix(err.Error(), c.refusal) || !strings.Contains(err.Error(), who) {
 			t.Errorf("%s: %v, want %s", c.what, err, c.refusal+who)
 		}
 	}
-	no := false
-	for what, sc := range map[string]*corev1.SecurityContext{"no context": nil, "nothing said": {}, "root is allowed": {RunAsNonRoot: &no}} {
-		spec := goodSpec()
-		spec.SecurityContext = sc
-		if err := verifyRunAsNonRoot(&Facts{}, spec); err != nil {
-			t.Errorf("%s: %v", what, err)
+	f := &Facts{Image: Image{ID: "sha256:0"}, Spec: podOf(corev1.PodSecurityContext{RunAsNonRoot: new(true)})}
+	r := goodRequest()
+	if _, err := verifyRunAsNonRoot(f, r, f.podSecurity()); err == nil {
+		t.Error("the pod forbids root, the container says nothing, and the image is root's")
+	}
+	r.Spec.SecurityContext = &corev1.SecurityContext{RunAsNonRoot: new(false)}
+	if _, err := verifyRunAsNonRoot(f, r, f.podSecurity()); err != nil {
+		t.Errorf("the container's own word comes first: %v", err)
+	}
+	if f.Image.ID = ""; f.Spec.Spec.SecurityContext != nil {
+		r.Spec.SecurityContext = nil
+		if _, err := verifyRunAsNonRoot(f, r, f.podSecurity()); err != nil {
+			t.Errorf("refused for an image that was not looked at yet: %v", err)
 		}
+	}
+}
+
+// What is not known is a warning for the node's root and a refusal for anybody
+// else, unless another container proves that root is allowed.
+func TestRunAsNonRootUnknown(t *testing.T) {
+	ran := func(user int64) *Target {
+		return &Target{SecurityKnown: true, Security: Security{RunAsUser: &user}}
+	}
+	for what, c := range map[string]struct {
+		facts           Facts
+		remote          bool
+		warned, refused bool
+	}{
+		"root on the node":     {Facts{}, false, true, false},
+		"somebody else":        {Facts{}, true, false, true},
+		"a root target":        {Facts{Target: ran(0)}, true, false, false},
+		"a target that is not": {Facts{Sandbox: Sandbox{UsersKnown: true}, Target: ran(1000)}, true, false, true},
+		"CRI-O: as the target": {Facts{Target: ran(1000)}, true, false, false},
+		"the spec is known":    {Facts{Spec: &corev1.Pod{}}, true, false, false},
+		"it does not run as root": {Facts{Sandbox: Sandbox{UsersKnown: true, RunAsUser: num(5)}}, true, false,
+			false},
+	} {
+		c.facts.Image.ID = "sha256:0"
+		r := goodRequest()
+		r.Remote = c.remote
+		warning, err := verifyRunAsNonRoot(&c.facts, r, c.facts.podSecurity())
+		if (warning != "") != c.warned || (err != nil) != c.refused || err != nil && !errdefs.IsFailedPrecondition(err) {
+			t.Errorf("%s: %q, %v", what, warning, err)
+		}
+	}
+}
+
+func TestAsTarget(t *testing.T) {
+	f := goodFacts()
+	f.Node.SeccompRoot = "/k/seccomp"
+	f.Target.Security = Security{
+		RunAsUser: num(1000), RunAsGroup: num(3000), NoNewPrivileges: true, ReadOnlyRootfs: true, DropCapabilities: []string{"ALL"}, AddCapabilities: []string{"NET_BIND_SERVICE"},
+		Seccomp: SecurityProfile{"Localhost", "/k/seccomp/web.json"}, AppArmor: &SecurityProfile{"Localhost", "web"}, MaskedPaths: maskedPaths,
+	}
+	spec := goodSpec()
+	if err := AsTarget(spec, f); err != nil {
+		t.Fatal(err)
+	}
+	s := planSecurity(f, spec, f.podSecurity())
+	s.MaskedPaths, s.ReadonlyPaths, s.SupplementalGroups = f.Target.Security.MaskedPaths, nil, nil
+	if !reflect.DeepEqual(s, f.Target.Security) {
+		t.Errorf("got  %+v\nwant %+v", s, f.Target.Security)
+	}
+	f.Target.Security.Seccomp.Ref = "/elsewhere/web.json"
+	if err := AsTarget(spec, f); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("a profile that the API cannot name: %v", err)
+	}
+	f.Target.SecurityKnown = false
+	if err := AsTarget(spec, f); !errdefs.IsUnavailable(err) {
+		t.Errorf("nothing is known: %v", err)
+	}
+	f.Target = nil
+	if err := AsTarget(spec, f); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("no target: %v", err)
 	}
 }

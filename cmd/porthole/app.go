@@ -19,7 +19,7 @@ type stdio struct {
 func newApp(stdin io.Reader, stdout io.Writer, console *console) *cli.App {
 	io := stdio{in: stdin, out: stdout, console: console}
 	badUsage := func(_ *cli.Context, err error, _ bool) error { return usageError(err) }
-	commands := []*cli.Command{debugCommand(io), podsCommand(io), psCommand(io), gcCommand(io), versionCommand(io), completionCommand(io), startCommand(io)}
+	commands := []*cli.Command{debugCommand(io), podsCommand(io), psCommand(io), inspectCommand(io), gcCommand(io), versionCommand(io), completionCommand(io), startCommand(io)}
 	for _, c := range commands {
 		// A command without one of its own prints its whole help to stdout.
 		c.OnUsageError = badUsage

@@ -2,16 +2,17 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/porthole-project/porthole/internal/agent"
 	"github.com/porthole-project/porthole/runtime"
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
 
 func debugCommand(io stdio) *cli.Command {
@@ -30,6 +31,9 @@ func debugCommand(io stdio) *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := pullSources(ctx, c, n); err != nil {
+				return err
+			}
 			if o.DryRun {
 				return dryRun(ctx, n, o, c.String("output"))
 			}
@@ -39,22 +43,45 @@ func debugCommand(io stdio) *cli.Command {
 }
 
 func debugOptions() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{Name: "namespace", Aliases: []string{"n"}, Usage: "namespace of the pod (default: any)"},
+		&cli.StringFlag{Name: "filename", Aliases: []string{"f"}, Usage: "file with the ephemeral container (v1.EphemeralContainer in YAML or JSON), or with the pod to open; - is standard input"},
 		&cli.StringFlag{Name: "image", Usage: "image of the debug container"},
 		&cli.StringFlag{Name: "target", Usage: "container whose processes to share; --target= gives the debug container PIDs of its own (default: the pod's default container, or the only one running)"},
 		&cli.StringFlag{Name: "container", Aliases: []string{"c"}, Usage: "name of the debug container (default: porthole-RANDOM)"},
 		&cli.BoolFlag{Name: "stdin", Aliases: []string{"i"}, Usage: "pass standard input to the container"},
 		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the container a terminal (needs -i)"},
+		&cli.BoolFlag{Name: "attach", Value: true, Usage: "stay until the command ends; --attach=false leaves it running until its time is up"},
 		&cli.StringSliceFlag{Name: "env", Usage: "environment variable as NAME=VALUE, may be repeated", KeepSpace: true},
 		&cli.StringFlag{Name: "image-pull-policy", Usage: "Always, IfNotPresent or Never"},
-		&cli.StringFlag{Name: "profile", Usage: strings.Join(runtime.Profiles(), ", "), DefaultText: runtime.DefaultProfile},
+		&cli.StringFlag{Name: "profile", Usage: strings.Join(ephemeral.Profiles(), ", "), DefaultText: ephemeral.DefaultProfile},
+		&cli.StringFlag{Name: "custom", Usage: "file with a partial container spec, merged over the profile's; - is standard input"},
 		&cli.BoolFlag{Name: "arguments-only", Usage: "COMMAND replaces the image's arguments, not its entrypoint"},
 		&cli.DurationFlag{Name: "ttl", Usage: "end the session after this time", DefaultText: "1h"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no messages but warnings and errors"},
 		&cli.BoolFlag{Name: "allow-namespace-mismatch", Usage: "go on, with a warning, when the namespaces are not the target's"},
-		&cli.BoolFlag{Name: "dry-run", Usage: "print the CreateContainer request and create nothing"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "with --dry-run: json or yaml", Value: "json"},
+		&cli.BoolFlag{Name: "dry-run", Usage: "print what would be created and create nothing"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "with --dry-run: the CreateContainer request as json or yaml, or the ephemeral container as spec", Value: "json"},
+	}, extraOptions()...)
+}
+
+// extraOptions are the flags that go beyond kubectl's.
+func extraOptions() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "user", Usage: "run as this user: UID, UID:GID, or a name that the image knows"},
+		&cli.StringFlag{Name: "workdir", Usage: "working directory of the command"},
+		&cli.StringFlag{Name: "entrypoint", Usage: "replace the image's entrypoint; what is behind -- are its arguments"},
+		&cli.BoolFlag{Name: "as-target", Usage: "run with the target's own security context instead of a profile"},
+		optionalFlag{&cli.GenericFlag{Name: "share-volumes", Value: new(sharing), Usage: "show the target's mounts at the same paths; --share-volumes=ro read-only"}},
+		&cli.BoolFlag{Name: "copy-env", Usage: "copy the target's environment, but for what a shell or loader would act on"},
+		&cli.StringFlag{Name: "memory", Usage: "memory limit, such as 64Mi"},
+		&cli.StringFlag{Name: "cpus", Usage: "limit of CPU time, such as 0.5"},
+		&cli.Int64Flag{Name: "pids-limit", Usage: "limit of processes"},
+		&cli.StringFlag{Name: "storage-limit", Usage: "end the session when its files and log exceed this, such as 100Mi"},
+		&cli.Int64Flag{Name: "oom-score-adj", Usage: "a higher score than kubelet's, so that the debugger is killed before the application"},
+		&cli.StringFlag{Name: "pull-secret-file", Usage: "file with the credentials to pull the image (dockerconfigjson)"},
+		&cli.BoolFlag{Name: "creds-stdin", Usage: "read USER:PASSWORD to pull the image from the first line of standard input"},
+		&cli.BoolFlag{Name: "rm-image", Usage: "remove the image afterwards if it was pulled for this session"},
 	}
 }
 
@@ -62,28 +89,14 @@ func debugOptions() []cli.Flag {
 func debugOrder(c *cli.Context, n *node) (agent.Order, error) {
 	n.quiet = c.Bool("quiet")
 	positionals, command, dashed := splitCommand(c.Args().Slice())
-	switch {
-	case len(positionals) == 0:
-		return agent.Order{}, usageErrorf("no pod is named; 'porthole pods' lists them")
-	case len(positionals) > 1:
-		return agent.Order{}, usageErrorf("one pod at a time, not %q; a command goes behind --", positionals)
-	case dashed && len(command) == 0:
-		return agent.Order{}, usageErrorf("no command behind --")
-	case c.Bool("arguments-only") && len(command) == 0:
-		return agent.Order{}, usageErrorf("--arguments-only needs arguments behind --")
-	case c.Bool("tty") && !c.Bool("stdin"):
-		return agent.Order{}, usageErrorf("-t needs -i")
-	case c.String("output") != "json" && c.String("output") != "yaml":
-		return agent.Order{}, usageErrorf("--output %q: want json or yaml", c.String("output"))
+	if err := checkDebug(c, positionals, command, dashed); err != nil {
+		return agent.Order{}, err
 	}
-	namespace := n.config.Namespace
-	if c.IsSet("namespace") {
-		namespace = c.String("namespace")
+	base, pod, err := readSpec(c, n)
+	if err != nil {
+		return agent.Order{}, err
 	}
-	if ns, _, ok := strings.Cut(positionals[0], "/"); ok && !c.IsSet("namespace") && ns != "pod" && ns != "pods" && ns != "po" {
-		namespace = "" // NAMESPACE/NAME speaks for itself
-	}
-	ref, err := runtime.ParseRef(positionals[0], namespace)
+	ref, err := debugRef(c, n, positionals, pod)
 	if err != nil {
 		return agent.Order{}, err
 	}
@@ -92,13 +105,86 @@ func debugOrder(c *cli.Context, n *node) (agent.Order, error) {
 		Target:        c.String("target"),
 		NoTarget:      c.IsSet("target") && c.String("target") == "",
 		DryRun:        c.Bool("dry-run"),
+		Unattended:    !c.Bool("attach"),
 		AllowMismatch: c.Bool("allow-namespace-mismatch"),
+	}
+	if base != nil && !c.IsSet("target") {
+		// The spec means what it means to kubelet: without a target there is none.
+		o.Target, o.NoTarget = base.TargetContainerName, base.TargetContainerName == ""
+		if o.NoTarget {
+			n.notice("The spec names no target: the debug container has PIDs of its own (--target names one).")
+		}
 	}
 	if o.TTL, err = ttl(c, n); err != nil {
 		return o, err
 	}
-	o.Spec, err = debugSpec(c, n, command)
+	if err := addExtras(c, &o); err != nil {
+		return o, err
+	}
+	o.Spec, err = debugSpec(c, n, base, command)
 	return o, err
+}
+
+// checkDebug refuses combinations of flags that mean nothing.
+func checkDebug(c *cli.Context, positionals, command []string, dashed bool) error {
+	fromStdin := 0
+	for _, flag := range []string{"filename", "custom"} {
+		if c.String(flag) == "-" {
+			fromStdin++
+		}
+	}
+	if c.Bool("creds-stdin") {
+		fromStdin++
+	}
+	switch output := c.String("output"); {
+	case len(positionals) == 0 && c.String("filename") == "":
+		return usageErrorf("no pod is named; 'porthole pods' lists them")
+	case len(positionals) > 1:
+		return usageErrorf("one pod at a time, not %q; a command goes behind --", positionals)
+	case dashed && len(command) == 0:
+		return usageErrorf("no command behind --")
+	case c.Bool("arguments-only") && len(command) == 0:
+		return usageErrorf("--arguments-only needs arguments behind --")
+	case c.Bool("tty") && !c.Bool("stdin"):
+		return usageErrorf("-t needs -i")
+	case fromStdin > 1:
+		return usageErrorf("standard input can be read for one of -f, --custom and --creds-stdin")
+	case fromStdin == 1 && c.Bool("stdin") && !c.Bool("creds-stdin"):
+		return usageErrorf("-i passes standard input to the container; give -f and --custom a file")
+	case output != "json" && output != "yaml" && output != "spec":
+		return usageErrorf("--output %q: want json, yaml or spec", output)
+	case c.IsSet("output") && !c.Bool("dry-run"):
+		return usageErrorf("--output is the format of --dry-run")
+	}
+	return nil
+}
+
+// debugRef is the pod that is named on the command line, or by the file.
+func debugRef(c *cli.Context, n *node, positionals []string, pod *ephemeral.NotContainer) (runtime.Ref, error) {
+	namespace := n.config.Namespace
+	if c.IsSet("namespace") {
+		namespace = c.String("namespace")
+	}
+	switch {
+	case pod != nil && len(positionals) > 0:
+		return runtime.Ref{}, usageErrorf("-f names pod %s and the command line %q; give one of them", pod.Name, positionals[0])
+	case pod != nil && pod.Name == "":
+		return runtime.Ref{}, usageErrorf("-f: the pod in the file has no metadata.name")
+	case pod != nil:
+		if pod.Namespace != "" && !c.IsSet("namespace") {
+			namespace = "" // the file speaks for itself
+		}
+		if pod.Namespace != "" {
+			return runtime.ParseRef(pod.Namespace+"/"+pod.Name, namespace)
+		}
+		return runtime.ParseRef("pod/"+pod.Name, namespace)
+	case len(positionals) == 0:
+		return runtime.Ref{}, usageErrorf("no pod is named; 'porthole pods' lists them")
+	}
+	if ns, _, ok := strings.Cut(positionals[0], "/"); ok && !c.IsSet("namespace") && ns != "pod" && ns != "pods" && ns != "po" {
+		namespace = "" // NAMESPACE/NAME speaks for itself
+	}
+	return runtime.ParseRef(positionals[0], namespace)
 }
 
 func ttl(c *cli.Context, n *node) (time.Duration, error) {
@@ -113,51 +199,17 @@ func ttl(c *cli.Context, n *node) (time.Duration, error) {
 	return want, nil
 }
 
-// debugSpec builds the ephemeral container that the flags describe.
-func debugSpec(c *cli.Context, n *node, command []string) (corev1.EphemeralContainer, error) {
-	var spec corev1.EphemeralContainer
-	spec.Name = c.String("container")
-	spec.Image = c.String("image")
-	if spec.Image == "" {
-		spec.Image = n.config.Debug.Image
-	}
-	if spec.Image == "" {
-		return spec, usageErrorf("no image: give --image, or set debug.image in the configuration")
-	}
-	spec.ImagePullPolicy = corev1.PullPolicy(c.String("image-pull-policy"))
-	if p := spec.ImagePullPolicy; p != "" && p != corev1.PullAlways && p != corev1.PullIfNotPresent && p != corev1.PullNever {
-		return spec, usageErrorf("--image-pull-policy %q: want Always, IfNotPresent or Never", p)
-	}
-	for _, e := range c.StringSlice("env") {
-		name, value, ok := strings.Cut(e, "=")
-		if !ok || name == "" {
-			return spec, usageErrorf("--env %q: want NAME=VALUE", e)
-		}
-		spec.Env = append(spec.Env, corev1.EnvVar{Name: name, Value: value})
-	}
-	if c.Bool("arguments-only") {
-		spec.Args = command
-	} else {
-		spec.Command = command
-	}
-	spec.Stdin, spec.TTY = c.Bool("stdin"), c.Bool("tty")
-	if spec.TTY && !isTerminal(n.in) {
-		n.console.line("Unable to use a TTY - input is not a terminal or the right kind of file")
-		spec.TTY = false
-	}
-	// A pipe's end must reach the command; kubectl leaves it waiting.
-	spec.StdinOnce = spec.Stdin && !spec.TTY
-	profile := n.config.Debug.Profile
-	if c.IsSet("profile") {
-		profile = c.String("profile")
-	}
-	return spec, runtime.ApplyProfile(&spec, profile)
-}
-
 func dryRun(ctx context.Context, n *node, o agent.Order, format string) error {
 	p, err := n.engine.Prepare(ctx, o)
 	if err != nil {
 		return err
+	}
+	if format == "spec" {
+		text, err := ephemeral.Encode(&p.Spec)
+		if err != nil {
+			return err
+		}
+		return writeDocument(n.out, text, "yaml")
 	}
 	text, err := n.client.Render(p.Plan)
 	if err == nil && format == "yaml" {
@@ -183,6 +235,9 @@ func open(ctx context.Context, n *node, o agent.Order) error {
 		Stderr: &cancelOnError{os.Stderr, cancel},
 		Notice: n.notice,
 	}
+	if o.Unattended {
+		return leave(ctx, n, p)
+	}
 	if o.Spec.Stdin {
 		streams.Stdin = n.in
 	}
@@ -203,6 +258,18 @@ func open(ctx context.Context, n *node, o agent.Order) error {
 		return nil
 	}
 	return commandStatus(out.Exit.Code)
+}
+
+// leave starts a session that runs by itself, and tells how to find it again.
+func leave(ctx context.Context, n *node, p *agent.Prepared) error {
+	out, err := n.engine.Run(ctx, p, runtime.Streams{})
+	if err != nil {
+		return because(ctx, err)
+	}
+	n.verbose("container %.13s, namespaces %s", out.ID, out.Verdict)
+	n.notice(fmt.Sprintf("Container %q runs until %s; 'porthole ps' shows it, and the first 'porthole gc' after that removes it.", p.Plan.Name, p.Expires.Format(time.RFC3339)))
+	_, err = fmt.Fprintln(n.out, out.Session)
+	return err
 }
 
 // cancelOnError ends the session when nobody reads its output any more.

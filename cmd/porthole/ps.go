@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/porthole-project/porthole/internal/agent"
+	"github.com/porthole-project/porthole/internal/journal"
 	"github.com/porthole-project/porthole/runtime"
 )
 
@@ -15,9 +16,12 @@ func psCommand(io stdio) *cli.Command {
 	return &cli.Command{
 		Name:            "ps",
 		Usage:           "list Porthole's debug containers on this node, running and ended",
-		UsageText:       "porthole ps [-o table|wide|json|yaml|name]",
+		UsageText:       "porthole ps [-a] [-o table|wide|json|yaml|name]",
 		HideHelpCommand: true,
-		Flags:           []cli.Flag{outputFlag()},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also what was added to the pods of this node and is gone"},
+			outputFlag(),
+		},
 		Action: verb(io, func(ctx context.Context, c *cli.Context, n *node) error {
 			if c.Args().Present() {
 				return usageErrorf("ps takes no argument, not %q", c.Args().First())
@@ -26,11 +30,25 @@ func psCommand(io stdio) *cli.Command {
 			if err != nil {
 				return err
 			}
+			var history []journal.Record
+			if c.Bool("all") {
+				if history, err = n.engine.History(ctx); err != nil {
+					return err
+				}
+			}
 			t := table{header: []string{"SESSION", "POD", "TARGET", "STATE", "AGE", "EXPIRES", "OWNER", "CONTAINER", "IMAGE", "ID", "NAMESPACES"}, wide: 7}
 			views := []sessionView{}
+			live := map[string]bool{}
 			for _, s := range sessions {
-				v := viewSession(s)
-				views = append(views, v)
+				live[s.Mark.Session] = true
+				views = append(views, viewSession(s))
+			}
+			for _, r := range history {
+				if !live[r.Session] {
+					views = append(views, viewRecord(r))
+				}
+			}
+			for _, v := range views {
 				t.names = append(t.names, v.Session)
 				t.rows = append(t.rows, v.row(time.Now()))
 			}
@@ -76,13 +94,29 @@ func viewSession(s agent.Session) sessionView {
 	return v
 }
 
+// viewRecord shows what is remembered of a session whose container is gone.
+func viewRecord(r journal.Record) sessionView {
+	v := sessionView{
+		Session: r.Session, Namespace: r.Namespace, Pod: r.Pod, PodUID: r.PodUID, Container: r.Container, ID: r.ContainerID, Target: r.Target,
+		Image: r.Image, Owner: r.Owner, State: gone, ExitCode: r.ExitCode, Reason: r.Reason, Created: r.Created, Verification: r.Verification,
+	}
+	if !r.Expires.IsZero() {
+		v.Expires = &r.Expires
+	}
+	return v
+}
+
 func (v sessionView) row(now time.Time) []string {
 	state := string(v.State)
 	if v.ExitCode != nil {
-		state = fmt.Sprintf("exited(%d)", *v.ExitCode)
+		word := "exited"
+		if v.State == gone {
+			word = string(gone)
+		}
+		state = fmt.Sprintf("%s(%d)", word, *v.ExitCode)
 	}
 	expires := ""
-	if v.Expires != nil {
+	if v.Expires != nil && v.State != gone {
 		expires = "in " + age(now, *v.Expires)
 		if v.Expires.Before(now) {
 			expires = "expired"

@@ -45,7 +45,7 @@ func TestBadUsage(t *testing.T) {
 		{"no command behind --", []string{"debug", "web", image, "--"}},
 		{"--arguments-only needs arguments", []string{"debug", "web", image, "--arguments-only"}},
 		{"-t needs -i", []string{"debug", "web", image, "-t"}},
-		{`--output "xml": want json or yaml`, []string{"debug", "web", image, "--dry-run", "-o", "xml"}},
+		{`--output "xml": want json, yaml or spec`, []string{"debug", "web", image, "--dry-run", "-o", "xml"}},
 		{"no image", []string{"debug", "web"}},
 		{`image: Invalid value: "Bad Image"`, []string{"debug", plainPod, "--image", "Bad Image"}},
 		{`--image-pull-policy "Sometimes"`, []string{"debug", "web", image, "--image-pull-policy", "Sometimes"}},

@@ -15,10 +15,11 @@ import (
 
 	"github.com/porthole-project/porthole/cri"
 	"github.com/porthole-project/porthole/internal/agent"
+	"github.com/porthole-project/porthole/internal/cgroup"
 	"github.com/porthole-project/porthole/internal/config"
 	"github.com/porthole-project/porthole/internal/journal"
 	"github.com/porthole-project/porthole/internal/kubelet"
-	nodefacts "github.com/porthole-project/porthole/internal/node"
+	"github.com/porthole-project/porthole/internal/registry"
 	"github.com/porthole-project/porthole/nsjoin"
 	"github.com/porthole-project/porthole/runtime"
 )
@@ -34,6 +35,10 @@ type node struct {
 	engine *agent.Engine
 	quiet  bool
 	talk   bool // --verbose
+	// kubelet is where kubelet was found to keep things, nil before it was asked.
+	kubelet *kubelet.Paths
+	// sources of credentials, best first.
+	sources []registry.Source
 }
 
 // openNode reads the settings and connects to the runtime.
@@ -115,19 +120,24 @@ func newEngine(n *node) (*agent.Engine, error) {
 		Store:  n.client,
 		Notice: n.notice,
 		Host: agent.Host{
-			Pin:             pin,
-			Keeper:          self.String(),
-			Running:         running,
-			Owner:           owner(),
-			Files:           n.kubeletFiles,
-			HugepageSizes:   nodefacts.HugepageSizes(nodefacts.Root),
-			ThermalThrottle: nodefacts.ThermalThrottle(nodefacts.Root),
+			Pin:         pin,
+			Keeper:      self.String(),
+			Running:     running,
+			Owner:       owner(),
+			Describe:    n.describe,
+			LimitPids:   cgroup.Files{}.LimitPids,
+			Credentials: n.credentials,
 		},
+		Verbose: func(line string) { n.verbose("%s", line) },
 	}
 	if e.Journal, err = journal.Open(filepath.Join(n.config.StateDir, "sessions")); err != nil {
 		// A node with a read-only disk must still be opened.
 		n.verbose("Warning: %v; a crash could leave an empty log directory", err)
 		e.Journal = nil
+	}
+	if e.Records, err = journal.OpenRecords(filepath.Join(n.config.StateDir, "records")); err != nil {
+		n.verbose("Warning: %v; what is added to a pod is not remembered", err)
+		e.Records = nil
 	}
 	return e, nil
 }
@@ -190,43 +200,4 @@ func owner() string {
 	}
 	name = notInLabels.ReplaceAllString(name, "_")
 	return name[:min(len(name), 63)]
-}
-
-// kubeletFiles finds what kubelet prepared for the pod. A pod that kubelet did
-// not make has no directory there, and gets no such mounts.
-func (n *node) kubeletFiles(f *runtime.Facts, name string) agent.Files {
-	facts := kubelet.Facts{PodUID: f.Pod.UID, LogDirectory: f.Sandbox.LogDirectory}
-	if f.Target != nil {
-		for _, m := range f.Target.Mounts {
-			facts.MountSources = append(facts.MountSources, m.HostPath)
-		}
-	}
-	paths, err := kubelet.Discover(kubelet.Options{Root: n.config.KubeletRoot, Target: facts})
-	if err != nil {
-		n.verbose("kubelet's files: %v", err)
-		return agent.Files{}
-	}
-	n.verbose("kubelet root: %s (%s)", paths.Root, paths.Source.Root)
-	var files agent.Files
-	dir, err := paths.PodDir(f.Pod.UID)
-	if err != nil || !isDir(dir) {
-		return files
-	}
-	if path, err := paths.EtcHosts(f.Pod.UID); err == nil && isFile(path) {
-		files.EtcHosts = path
-	}
-	if path, err := paths.ContainerDir(f.Pod.UID, name); err == nil {
-		files.ContainerDir = path
-	}
-	return files
-}
-
-func isDir(path string) bool {
-	info, err := os.Lstat(path)
-	return err == nil && info.IsDir()
-}
-
-func isFile(path string) bool {
-	info, err := os.Lstat(path)
-	return err == nil && info.Mode().IsRegular()
 }

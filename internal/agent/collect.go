@@ -73,8 +73,11 @@ func (e *Engine) collect(ctx context.Context, all, really bool) ([]Removed, erro
 		}
 		out = append(out, Removed{entry.Session, entry.Container, entry.Namespace + "/" + entry.Pod, "left without a container"})
 		if really {
-			errs = append(errs, e.forget(entry))
+			errs = append(errs, e.forget(ctx, entry))
 		}
+	}
+	if really {
+		errs = append(errs, e.prune(ctx))
 	}
 	return out, errors.Join(errs...)
 }
@@ -141,7 +144,7 @@ func (e *Engine) remove(ctx context.Context, k runtime.Info, entry journal.Entry
 			entry.Paths = append(entry.Paths, path)
 		}
 	}
-	return e.forget(entry)
+	return e.forget(ctx, entry)
 }
 
 // Session is a debug container as shown to people, with what the journal adds.

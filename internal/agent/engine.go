@@ -28,13 +28,14 @@ type Rung interface {
 	// Facts gathers what the plan must know; target may be nil.
 	Facts(ctx context.Context, pod runtime.Pod, containers []runtime.Container, target *runtime.Container) (*runtime.Facts, error)
 	// Image makes sure that the image is on the node.
-	Image(ctx context.Context, ref string, policy corev1.PullPolicy, notice func(string)) (runtime.Image, error)
+	Image(ctx context.Context, o runtime.ImageOrder) (runtime.Image, error)
 	// Launch creates and starts the container. It finishes what it began even if
 	// ctx ends meanwhile, and leaves nothing when it fails.
 	Launch(ctx context.Context, plan *runtime.Plan) (Container, error)
 }
 
-// Store is what the engine asks of a rung to find and remove debug containers.
+// Store is what the engine asks of a rung to find and remove what is on the
+// node.
 type Store interface {
 	// Ours lists Porthole's containers, running and ended.
 	Ours(ctx context.Context) ([]runtime.Info, error)
@@ -43,6 +44,11 @@ type Store interface {
 	// Reap does so for a container whose keeper died, perhaps in the middle of its
 	// start, with what the runtime may then have left of it.
 	Reap(ctx context.Context, id string, grace time.Duration) error
+	// RemoveImage removes an image, unless a container is of it
+	// (ErrFailedPrecondition). One that is not there is no error.
+	RemoveImage(ctx context.Context, ref string) error
+	// Pods lists the pods' sandboxes; nil labels list all.
+	Pods(ctx context.Context, labels map[string]string) ([]runtime.Pod, error)
 }
 
 // Container is a running debug container.
@@ -58,6 +64,12 @@ type Container interface {
 	Close() error
 }
 
+// Meter is a Container that can tell how many bytes its writable layer has.
+// Where it cannot, only the log is counted.
+type Meter interface {
+	Written(ctx context.Context) (int64, error)
+}
+
 // Process is a pinned process of the node: what is read through it is never
 // another's, even if its number is given out again (ErrNotFound then).
 type Process interface {
@@ -70,13 +82,6 @@ type Process interface {
 	Close() error
 }
 
-// Files says where kubelet keeps a pod's files; a path is empty when there is
-// none.
-type Files struct {
-	EtcHosts     string
-	ContainerDir string // for the debug container's termination log, not yet made
-}
-
 // Host is what the engine needs of the machine.
 type Host struct {
 	// Pin takes hold of a process; ErrNotFound when it has ended.
@@ -87,10 +92,15 @@ type Host struct {
 	Running func(keeper string) (alive, known bool)
 	// Owner is who is acting, for the label.
 	Owner string
-	// Files finds kubelet's files for a debug container of this name.
-	Files func(facts *runtime.Facts, name string) Files
-	// Node facts that kubelet puts into each request.
-	HugepageSizes, ThermalThrottle []string
+	// Describe adds to what the runtime told what the node and its kubelet tell:
+	// the pod's spec, the node's settings, and the files that kubelet prepared for
+	// what the spec refers to.
+	Describe func(ctx context.Context, facts *runtime.Facts, spec *corev1.EphemeralContainer)
+	// LimitPids caps the processes of the container of this ID, in which pid runs:
+	// for cgroup v1, where no request can carry it.
+	LimitPids func(pid int, id string, limit int64) error
+	// Credentials finds what may open the image's registry, best first.
+	Credentials func(ctx context.Context, image string) []runtime.Credential
 }
 
 // Engine opens debug containers on one node. Its fields are set once, before
@@ -100,8 +110,18 @@ type Engine struct {
 	Store   Store
 	Host    Host
 	Journal *journal.Dir // nil where no state can be kept
-	// Notice tells the user something in one line; never nil.
-	Notice func(line string)
+	// Records remember what was added to which pod; nil where no state can be kept.
+	Records *journal.Records
+	// Notice tells the user something in one line; never nil. Verbose tells what
+	// only somebody who asked for it wants to know.
+	Notice  func(line string)
+	Verbose func(line string)
+}
+
+func (e *Engine) verbose(line string) {
+	if e.Verbose != nil {
+		e.Verbose(line)
+	}
 }
 
 // stopGrace is how long a debug container's process has between SIGTERM and

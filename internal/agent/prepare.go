@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -9,7 +10,9 @@ import (
 	"github.com/containerd/errdefs"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/porthole-project/porthole/internal/journal"
 	"github.com/porthole-project/porthole/runtime"
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
 
 // Order is what a user asks for, before anything is known of the pod.
@@ -20,23 +23,40 @@ type Order struct {
 	// pod's default.
 	Target   string
 	NoTarget bool
-	Spec     corev1.EphemeralContainer // an empty name is chosen
-	TTL      time.Duration             // 0 for no expiry
+	// Spec is the ephemeral container; an empty name is chosen. Its target is what
+	// Target says.
+	Spec corev1.EphemeralContainer
+	TTL  time.Duration // 0 for no expiry
 	// DryRun asks for a plan only: nothing is pulled or written.
 	DryRun bool
+	// Unattended sessions are not ended with the caller: they run until their time
+	// is up.
+	Unattended bool
 	// AllowMismatch turns a namespace that is not the target's into a warning.
 	AllowMismatch bool
+	// Remote is set for a caller who is not root on the node.
+	Remote bool
+
+	// What the API cannot say; see runtime.Request.
+	AsTarget bool
+	Share    runtime.Sharing
+	CopyEnv  bool
+	Username string
+	Caps     runtime.Caps
+	// RemoveImage removes the image afterwards if it was pulled for this session.
+	RemoveImage bool
 }
 
 // Prepared is an order that could be carried out: the plan, and what it was
 // made from.
 type Prepared struct {
-	Facts    *runtime.Facts
-	Plan     *runtime.Plan
-	Session  string
-	Expires  time.Time
-	order    Order
-	terminal string // directory for the termination log, empty for none
+	Facts   *runtime.Facts
+	Plan    *runtime.Plan
+	Spec    corev1.EphemeralContainer // as it could be given to the API
+	Session string
+	Expires time.Time
+	order   Order
+	notes   []string // for the user, once it is known that the order is good
 }
 
 // namePrefix begins the name of a debug container: one that nobody would give
@@ -46,52 +66,95 @@ const namePrefix = "porthole-"
 // Prepare resolves the order and plans it. All that can be wrong with the order
 // is found here, before anything is made.
 func (e *Engine) Prepare(ctx context.Context, o Order) (*Prepared, error) {
-	if err := runtime.ValidateImage(o.Spec.Image); err != nil {
-		return nil, err
-	}
 	match, containers, err := e.Rung.Find(ctx, o.Ref)
 	if err != nil {
 		return nil, err
 	}
-	target, err := e.chooseTarget(o, match, containers)
-	if err != nil {
-		return nil, err
-	}
-	p := &Prepared{Session: randomName(10), order: o}
-	if o.Spec.Name == "" {
-		o.Spec.Name = namePrefix + randomName(8)
-	}
 	// The runtime is asked about pod and image at once. An image is pulled only
 	// for a plan that would otherwise be good.
 	present := e.lookUp(ctx, o.Spec.Image)
+	p := &Prepared{Session: randomName(10), order: o}
+	target, noTarget := p.chooseTarget(match, containers)
+	if noTarget != nil && !errdefs.IsNotFound(noTarget) {
+		return nil, noTarget
+	}
 	if p.Facts, err = e.Rung.Facts(ctx, match.Pod, containers, target); err != nil {
 		return nil, err
 	}
+	request, err := e.request(ctx, p, target)
+	if err != nil {
+		return nil, errors.Join(noTarget, err)
+	}
 	f := p.Facts
-	f.HugepageSizes, f.ThermalThrottle = e.Host.HugepageSizes, e.Host.ThermalThrottle
+	if noTarget != nil {
+		// The name is checked with all else that the API would say of the spec.
+		request.Spec.TargetContainerName = o.Target
+		if _, err := runtime.NewPlan(f, request); errdefs.IsInvalidArgument(err) {
+			return nil, fmt.Errorf("%w; %w", err, noTarget)
+		}
+		return nil, noTarget
+	}
+	// First without the image, so that nothing is pulled in vain.
+	if _, err := runtime.NewPlan(f, request); err != nil {
+		return nil, err
+	}
+	for _, line := range p.notes {
+		e.Notice(line)
+	}
+	if f.Image, err = e.image(ctx, p, <-present); err == nil {
+		p.Plan, err = runtime.NewPlan(f, request)
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.giveBack(context.WithoutCancel(ctx), p))
+	}
+	for _, line := range p.Plan.Warnings {
+		e.Notice(line)
+	}
+	return p, nil
+}
+
+// request completes the spec and the facts that it depends on.
+func (e *Engine) request(ctx context.Context, p *Prepared, target *runtime.Container) (runtime.Request, error) {
+	o, f := &p.order, p.Facts
+	spec := o.Spec.DeepCopy()
+	if spec.Name == "" {
+		spec.Name = namePrefix + randomName(8)
+	}
+	spec.TargetContainerName = ""
+	if target != nil {
+		spec.TargetContainerName = target.Name
+	}
+	e.Host.Describe(ctx, f, spec)
+	e.verbose("pod spec: " + f.SpecSource)
+	if e.Records != nil {
+		f.UsedNames = e.Records.Names(f.Pod.UID)
+	}
+	f.Image = runtime.Image{Ref: spec.Image}
 	if f.Target != nil && f.Sandbox.ProcessIDs != runtime.ModeContainer {
-		e.Notice(fmt.Sprintf("The pod's containers share PID namespaces already (%s); the target makes no difference to processes.", f.Sandbox.ProcessIDs))
+		p.notes = append(p.notes, fmt.Sprintf("The pod's containers share PID namespaces already (%s); the target makes no difference to processes.", f.Sandbox.ProcessIDs))
 	}
 	if o.TTL > 0 {
 		p.Expires = time.Now().Add(o.TTL).Truncate(time.Second)
 	}
-	request := runtime.Request{Spec: o.Spec, Mark: runtime.Mark{
-		Session: p.Session, Owner: e.Host.Owner, Expires: p.Expires, Keeper: e.Host.Keeper,
-	}}
-	if f.Target != nil {
-		request.Mark.Target = f.Target.Name
+	if o.AsTarget {
+		if err := runtime.AsTarget(spec, f); err != nil {
+			return runtime.Request{}, err
+		}
+		p.notes = append(p.notes, runtime.AsTargetWarning)
+	} else if line := ephemeral.NonRootWarning(spec, f.PodUser()); line != "" {
+		p.notes = append(p.notes, line)
 	}
-	e.addFiles(p, o.Spec.Name)
-	// First without the image, so that nothing is pulled in vain.
-	f.Image = runtime.Image{Ref: o.Spec.Image}
-	if _, err := runtime.NewPlan(f, withoutImageRules(request)); err != nil {
-		return nil, err
+	if f.Files.ContainerDir != "" {
+		f.Files.TerminationLog = filepath.Join(f.Files.ContainerDir, randomHex())
 	}
-	if f.Image, err = e.image(ctx, o, <-present); err != nil {
-		return nil, err
+	mark := runtime.Mark{Session: p.Session, Owner: e.Host.Owner, Expires: p.Expires, Keeper: e.Host.Keeper, Target: spec.TargetContainerName}
+	if o.Unattended {
+		mark.Keeper = "" // nobody's death ends it
 	}
-	p.Plan, err = runtime.NewPlan(f, request)
-	return p, err
+	p.Spec = *spec
+	return runtime.Request{
+		Spec: *spec, Mark: mark, Remote: o.Remote, Share: o.Share, CopyEnv: o.CopyEnv, Username: o.Username, Caps: o.Caps,
+	}, nil
 }
 
 // lookup is the answer to the question whether an image is on the node.
@@ -100,38 +163,58 @@ type lookup struct {
 	err   error
 }
 
+// lookUp asks, unless the reference is one that the plan will refuse.
 func (e *Engine) lookUp(ctx context.Context, ref string) <-chan lookup {
 	answer := make(chan lookup, 1)
+	if err := ephemeral.ValidateImage(ref); err != nil {
+		answer <- lookup{err: err}
+		return answer
+	}
 	go func() {
-		image, err := e.Rung.Image(ctx, ref, corev1.PullNever, e.Notice)
+		image, err := e.Rung.Image(ctx, runtime.ImageOrder{Ref: ref, Policy: corev1.PullNever, Notice: e.Notice})
 		answer <- lookup{image, err}
 	}()
 	return answer
 }
 
 // image makes sure that the image is there, by the order's policy.
-func (e *Engine) image(ctx context.Context, o Order, present lookup) (runtime.Image, error) {
-	policy := o.Spec.ImagePullPolicy
-	effective := policy
-	if effective == "" {
-		effective = runtime.DefaultPullPolicy(o.Spec.Image)
+func (e *Engine) image(ctx context.Context, p *Prepared, present lookup) (runtime.Image, error) {
+	spec := &p.order.Spec
+	policy := spec.ImagePullPolicy
+	if policy == "" {
+		policy = ephemeral.DefaultPullPolicy(spec.Image)
 	}
-	if o.DryRun || effective == corev1.PullNever || effective == corev1.PullIfNotPresent && present.err == nil {
+	if p.order.DryRun || policy == corev1.PullNever || policy == corev1.PullIfNotPresent && present.err == nil {
 		return present.image, present.err
 	}
-	return e.Rung.Image(ctx, o.Spec.Image, policy, e.Notice)
-}
-
-// withoutImageRules drops the one rule that depends on the image.
-func withoutImageRules(r runtime.Request) runtime.Request {
-	r.Spec = *r.Spec.DeepCopy()
-	if r.Spec.SecurityContext != nil {
-		r.Spec.SecurityContext.RunAsNonRoot = nil
+	if p.order.RemoveImage && errdefs.IsNotFound(present.err) {
+		// A crash after the pull must not leave the image either.
+		e.record(journal.Entry{Session: p.Session, Keeper: e.Host.Keeper, Namespace: p.Facts.Pod.Namespace, Pod: p.Facts.Pod.Name, PodUID: p.Facts.Pod.UID,
+			Container: p.Spec.Name, Created: time.Now().UTC(), Image: spec.Image})
 	}
-	return r
+	image, err := e.Rung.Image(ctx, runtime.ImageOrder{
+		Ref: spec.Image, Policy: spec.ImagePullPolicy, Facts: p.Facts, Credentials: e.Host.Credentials, Notice: e.Notice,
+	})
+	if err == nil && image.Source != "" {
+		what := "it stays on the node, where any pod may use it without a credential; --rm-image removes it afterwards"
+		if p.order.RemoveImage {
+			what = "until it is removed again any pod on the node may use it without a credential"
+		}
+		e.Notice(fmt.Sprintf("Warning: image %q was pulled with a credential (%s): %s.", spec.Image, image.Source, what))
+	}
+	return image, err
 }
 
-func (e *Engine) chooseTarget(o Order, match runtime.Match, containers []runtime.Container) (*runtime.Container, error) {
+// dropImage takes back a pull for a session that will not be.
+func (e *Engine) dropImage(ctx context.Context, p *Prepared) error {
+	if !p.order.RemoveImage || !p.Facts.Image.Pulled {
+		return nil
+	}
+	return e.Store.RemoveImage(context.WithoutCancel(ctx), p.Facts.Image.Ref)
+}
+
+func (p *Prepared) chooseTarget(match runtime.Match, containers []runtime.Container) (*runtime.Container, error) {
+	o := &p.order
 	if o.NoTarget {
 		return nil, nil
 	}
@@ -144,20 +227,9 @@ func (e *Engine) chooseTarget(o Order, match runtime.Match, containers []runtime
 		return nil, err
 	}
 	if choice.Note != "" {
-		e.Notice(choice.Note)
+		p.notes = append(p.notes, choice.Note)
 	}
 	return &choice.Container, nil
-}
-
-// addFiles finds the files that kubelet mounts into every container of the pod.
-// Without them (a pod that kubelet did not make) the plan has no such mounts.
-func (e *Engine) addFiles(p *Prepared, name string) {
-	files := e.Host.Files(p.Facts, name)
-	p.Facts.Files.EtcHosts = files.EtcHosts
-	if files.ContainerDir != "" {
-		p.terminal = files.ContainerDir
-		p.Facts.Files.TerminationLog = filepath.Join(files.ContainerDir, randomHex())
-	}
 }
 
 // checkPaths makes sure that what will be removed at the end is the debug

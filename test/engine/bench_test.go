@@ -53,7 +53,9 @@ func newBench(t *testing.T, opts ...critest.Option) *bench {
 		Rung: rung{b.client}, Store: b.client,
 		Host: agent.Host{
 			Pin: pin, Keeper: "live", Running: keeperRuns, Owner: "jane",
-			Files: func(*runtime.Facts, string) agent.Files { return agent.Files{} },
+			Describe:    func(context.Context, *runtime.Facts, *corev1.EphemeralContainer) {},
+			LimitPids:   func(int, string, int64) error { return nil },
+			Credentials: func(context.Context, string) []runtime.Credential { return nil },
 		},
 		Notice: func(line string) {
 			b.mu.Lock()

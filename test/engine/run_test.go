@@ -17,6 +17,7 @@ import (
 	"github.com/porthole-project/porthole/cri/critest"
 	"github.com/porthole-project/porthole/internal/agent"
 	"github.com/porthole-project/porthole/runtime"
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
 
 func TestExpired(t *testing.T) {
@@ -134,8 +135,8 @@ func TestNameWasUsedBefore(t *testing.T) {
 func TestTerminationLog(t *testing.T) {
 	b := newBench(t)
 	root := t.TempDir()
-	b.Host.Files = func(_ *runtime.Facts, name string) agent.Files {
-		return agent.Files{EtcHosts: filepath.Join(root, "etc-hosts"), ContainerDir: filepath.Join(root, "containers", name)}
+	b.Host.Describe = func(_ context.Context, f *runtime.Facts, spec *corev1.EphemeralContainer) {
+		f.Files.EtcHosts, f.Files.ContainerDir = filepath.Join(root, "etc-hosts"), filepath.Join(root, "containers", spec.Name)
 	}
 	p := b.prepare(t, b.order(t))
 	made := make(chan os.FileInfo, 1)
@@ -207,7 +208,7 @@ func TestPrepareRefuses(t *testing.T) {
 		"bad name":        {func(o *agent.Order) { o.Spec.Name = "No Name" }, errdefs.IsInvalidArgument},
 		"name in the pod": {func(o *agent.Order) { o.Spec.Name = "app" }, errdefs.IsInvalidArgument},
 		"root is forbidden": {func(o *agent.Order) {
-			_ = runtime.ApplyProfile(&o.Spec, "restricted")
+			_ = ephemeral.ApplyProfile(&o.Spec, "restricted")
 			o.Spec.SecurityContext.RunAsUser = new(int64)
 		}, errdefs.IsFailedPrecondition},
 	} {

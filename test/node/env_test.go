@@ -139,10 +139,11 @@ func (e *env) changed() bool {
 	return false
 }
 
-// journal lists the files that Porthole keeps of its sessions.
+// journal lists the files that say what is still to be removed. What was added
+// to a pod stays recorded for as long as the pod is there, and is no residue.
 func (e *env) journal() []string {
 	e.Helper()
-	found, err := filepath.Glob(filepath.Join(e.state, "*", "*"))
+	found, err := filepath.Glob(filepath.Join(e.state, "sessions", "*"))
 	if err != nil {
 		e.Fatal(err)
 	}

@@ -126,8 +126,9 @@ func (e *env) dryRunIsSame(p *testenv.Pod, args []string, sent *runtimeapi.Creat
 	e.Helper()
 	want := withoutChance(sent)
 	proxied := e.proxy()
+	state := "PORTHOLE_STATE_DIR=" + e.TempDir() // where the name was not used yet
 	for _, format := range []string{"json", "yaml"} {
-		r := e.command(debug(p, append([]string{"--dry-run", "-o", format}, args...)...)...).with("PORTHOLE_RUNTIME_ENDPOINT=" + proxied.endpoint).start().wait()
+		r := e.command(debug(p, append([]string{"-q", "--dry-run", "-o", format}, args...)...)...).with("PORTHOLE_RUNTIME_ENDPOINT="+proxied.endpoint, state).start().wait()
 		if r.code != 0 || r.stderr != "" {
 			e.Fatalf("--dry-run -o %s: %s", format, r)
 		}

@@ -59,13 +59,13 @@ func TestBadTarget(t *testing.T) {
 			e.Fatal(err)
 		}
 		e.refused(e.run(debug(p, "--target=nobody", "--", "true")...), "unknown", `no container "nobody"`, "stopped, running")
-		e.refused(e.run(debug(p, "--target=stopped", "--", "true")...), "stopped", `"stopped"`, "not running but exited", "--target")
+		e.refused(e.run(debug(p, "--target=stopped", "--", "true")...), "stopped", `"stopped"`, "is not running - in state CONTAINER_EXITED", "--target")
 		e.refused(e.run(debug(p, "-c", "running", "--", "true")...), "taken name", `Duplicate value: "running"`)
 		e.refused(e.run(debug(p, "-c", "Not A Name", "--", "true")...), "malformed name", `"Not A Name"`)
 		if err := p.StopContainer(e.Context(), "running"); err != nil {
 			e.Fatal(err)
 		}
-		e.refused(e.run(debug(p, "--", "true")...), "all stopped", "not running but exited")
+		e.refused(e.run(debug(p, "--", "true")...), "all stopped", "is not running - in state CONTAINER_EXITED")
 		if r := e.run(debug(p, "--target=", "--", "echo", "still")...); r.stdout != "still\n" || r.code != 0 {
 			e.Errorf("without target: %s", r)
 		}
@@ -81,7 +81,7 @@ func TestBadImageAndSpec(t *testing.T) {
 		p := e.pod(testenv.PodSpec{Name: "spec"})
 		with := func(rest ...string) result { return e.run(append([]string{"debug", p.Name}, rest...)...) }
 		image := "--image=" + testenv.ImageBusybox
-		e.refused(with("--image=localhost/absent:1", "--image-pull-policy=Never"), "absent", "localhost/absent:1", "is Never", "ErrImageNeverPull")
+		e.refused(with("--image=localhost/absent:1", "--image-pull-policy=Never"), "absent", "localhost/absent:1", "is not present with pull policy of Never", "ErrImageNeverPull")
 		e.refused(with("--image=127.0.0.1:1/absent:1"), "no registry", "127.0.0.1:1/absent:1")
 		for _, bad := range []string{"Upper/Case", "a b", "a:b:c", "@sha256:1", "x@sha256:12", "-x", "\x1b[31mred", "../x"} {
 			e.refused(with("--image="+bad), "image "+bad, "image")

@@ -1,0 +1,57 @@
+package agent
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+)
+
+// makeDirectories makes the session's own directories and returns those that it
+// made: one that is there already belongs to somebody else, who used the name
+// before, and must not be removed with this session.
+func makeDirectories(paths []string) (made []string, err error) {
+	for _, path := range paths {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return made, fmt.Errorf("directory of container %q: %w", filepath.Base(path), err)
+		}
+		err := os.Mkdir(path, 0o755)
+		if errors.Is(err, fs.ErrExist) {
+			return made, fmt.Errorf("container name %q was used in this pod before (%s exists); choose another: %w", filepath.Base(path), path, errdefs.ErrAlreadyExists)
+		}
+		if err != nil {
+			return made, fmt.Errorf("directory of container %q: %w", filepath.Base(path), err)
+		}
+		made = append(made, path)
+	}
+	return made, nil
+}
+
+// makeTerminationLog makes the file as kubelet does (makeMounts): empty and
+// writable for any user of the container.
+func makeTerminationLog(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("termination log %s is there already: %w", path, err)
+	}
+	if err != nil {
+		return fmt.Errorf("termination log: %w", err)
+	}
+	// The umask may have taken bits away.
+	return errors.Join(f.Chmod(0o666), f.Close())
+}
+
+// randomHex is the name of a termination log: eight hex digits.
+func randomHex() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
