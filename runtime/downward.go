@@ -18,6 +18,9 @@ import (
 func (f *Facts) fieldValue(ref *corev1.ObjectFieldSelector) (string, error) {
 	pod := f.Spec
 	unknown := func() (string, error) {
+		if value, ok := f.siblingField(ref.FieldPath); ok {
+			return value, nil
+		}
 		return "", fmt.Errorf("field %s of pod %s is not known on this node (%s): %w", ref.FieldPath, f.Pod.FullName(), f.SpecSource, errdefs.ErrNotFound)
 	}
 	switch ref.FieldPath {
@@ -60,6 +63,31 @@ func (f *Facts) fieldValue(ref *corev1.ObjectFieldSelector) (string, error) {
 		return strings.Join(ips, ","), nil
 	}
 	return f.metadataValue(ref.FieldPath)
+}
+
+// siblingField is a field that another container of the pod was given as a
+// variable: kubelet has told it there.
+func (f *Facts) siblingField(fieldPath string) (string, bool) {
+	t := f.sibling()
+	if t == nil {
+		return "", false
+	}
+	c := f.container(t.Name)
+	if c == nil {
+		return "", false
+	}
+	// Of two variables of a name the last counts.
+	last := map[string]corev1.EnvVar{}
+	for _, v := range c.Env {
+		last[v.Name] = v
+	}
+	for _, e := range t.Env {
+		from := last[e.Name].ValueFrom
+		if from != nil && from.FieldRef != nil && from.FieldRef.FieldPath == fieldPath {
+			return e.Value, true
+		}
+	}
+	return "", false
 }
 
 // metadataValue reads labels and annotations: the whole map, or one of it. The

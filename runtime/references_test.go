@@ -154,6 +154,21 @@ func TestDownwardFields(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %q", c.field, got, err, c.want)
 		}
 	}
+	// Another container was told.
+	shown := goodFacts()
+	from := func(path string) *corev1.EnvVarSource {
+		return &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}
+	}
+	shown.Spec = &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{
+		{Name: "A", ValueFrom: from("status.hostIP")}, {Name: "A", Value: "mine"}, {Name: "B", ValueFrom: from("status.hostIP")}, {Name: "C", ValueFrom: from("status.hostIPs")}, {Name: "C", Value: "mine"},
+	}}}}}
+	shown.Target.Env = []EnvVar{{"A", "mine"}, {"B", "192.0.2.7"}, {"C", "mine"}}
+	if got, err := shown.fieldValue(&corev1.ObjectFieldSelector{FieldPath: "status.hostIP"}); err != nil || got != "192.0.2.7" {
+		t.Errorf("as another container has it: %q, %v", got, err)
+	}
+	if got, err := shown.fieldValue(&corev1.ObjectFieldSelector{FieldPath: "status.hostIPs"}); err == nil {
+		t.Errorf("a variable that was replaced tells nothing: %q", got)
+	}
 	if got, err := told.metadataValue("metadata.labels"); err != nil || got != "a=\"1\"\nb=\"2\"" {
 		t.Errorf("all labels: %q, %v", got, err)
 	}

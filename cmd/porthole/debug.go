@@ -107,6 +107,7 @@ func debugOrder(c *cli.Context, n *node) (agent.Order, error) {
 		DryRun:        c.Bool("dry-run"),
 		Unattended:    !c.Bool("attach"),
 		AllowMismatch: c.Bool("allow-namespace-mismatch"),
+		Profiled:      base == nil || c.IsSet("profile"),
 	}
 	if base != nil && !c.IsSet("target") {
 		// The spec means what it means to kubelet: without a target there is none.

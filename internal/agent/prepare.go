@@ -37,6 +37,10 @@ type Order struct {
 	// Remote is set for a caller who is not root on the node.
 	Remote bool
 
+	// Profiled says that the spec's security context is a profile's, about which
+	// kubectl has a warning.
+	Profiled bool
+
 	// What the API cannot say; see runtime.Request.
 	AsTarget bool
 	Share    runtime.Sharing
@@ -141,7 +145,7 @@ func (e *Engine) request(ctx context.Context, p *Prepared, target *runtime.Conta
 			return runtime.Request{}, err
 		}
 		p.notes = append(p.notes, runtime.AsTargetWarning)
-	} else if line := ephemeral.NonRootWarning(spec, f.PodUser()); line != "" {
+	} else if line := ephemeral.NonRootWarning(spec, f.PodUser()); o.Profiled && line != "" {
 		p.notes = append(p.notes, line)
 	}
 	if f.Files.ContainerDir != "" {
