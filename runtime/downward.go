@@ -21,7 +21,11 @@ func (f *Facts) fieldValue(ref *corev1.ObjectFieldSelector) (string, error) {
 		if value, ok := f.siblingField(ref.FieldPath); ok {
 			return value, nil
 		}
-		return "", fmt.Errorf("field %s of pod %s is not known on this node (%s): %w", ref.FieldPath, f.Pod.FullName(), f.SpecSource, errdefs.ErrNotFound)
+		who := f.SpecSource
+		if pod != nil {
+			who = f.SpecSource + " does not say it"
+		}
+		return "", fmt.Errorf("field %s of pod %s is not known on this node (%s): %w", ref.FieldPath, f.Pod.FullName(), who, errdefs.ErrNotFound)
 	}
 	switch ref.FieldPath {
 	case "metadata.name":

@@ -32,7 +32,7 @@ func (n *node) describe(ctx context.Context, f *runtime.Facts, spec *corev1.Ephe
 			}
 		}
 	}
-	paths, err := kubelet.Discover(kubelet.Options{Root: n.config.KubeletRoot, Target: seen})
+	paths, err := kubelet.Discover(kubelet.Options{Root: n.config.KubeletRoot, Manifests: n.config.StaticPodPath, Target: seen})
 	if err != nil {
 		f.SpecSource = "not known: " + err.Error()
 		return
@@ -68,7 +68,10 @@ func podSpec(ctx context.Context, paths kubelet.Paths, f *runtime.Facts) (*corev
 	if !f.IsStatic() {
 		return nil, fmt.Sprintf("only the runtime tells of it: %v", askErr)
 	}
-	running := podspec.Running{Namespace: f.Pod.Namespace, Name: f.Pod.Name, UID: f.Pod.UID, NodeName: paths.Settings.NodeName.Value, Containers: map[string]string{}}
+	running := podspec.Running{Namespace: f.Pod.Namespace, Name: f.Pod.Name, UID: f.Pod.UID, Containers: map[string]string{}}
+	if name := paths.Settings.NodeName; name.Source.From != kubelet.Default {
+		running.NodeName = name.Value // else only the host's name is known, and kubelet may have been given another
+	}
 	for _, c := range f.Containers {
 		if !runtime.IsOurs(c.Labels) {
 			running.Containers[c.Name] = namedImage(c)

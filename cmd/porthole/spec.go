@@ -61,6 +61,9 @@ func readSpec(c *cli.Context, n *node) (*corev1.EphemeralContainer, *ephemeral.N
 		return nil, pod, nil
 	}
 	if err != nil {
+		if path == "-" {
+			path = "standard input"
+		}
 		return nil, nil, fmt.Errorf("-f %s: %w", path, err)
 	}
 	return spec, nil, nil

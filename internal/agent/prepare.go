@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -93,10 +94,14 @@ func (e *Engine) Prepare(ctx context.Context, o Order) (*Prepared, error) {
 	if noTarget != nil {
 		// The name is checked with all else that the API would say of the spec.
 		request.Spec.TargetContainerName = o.Target
-		if _, err := runtime.NewPlan(f, request); errdefs.IsInvalidArgument(err) {
-			return nil, fmt.Errorf("%w; %w", err, noTarget)
+		_, err := runtime.NewPlan(f, request)
+		switch {
+		case !errdefs.IsInvalidArgument(err):
+			return nil, noTarget
+		case strings.Contains(err.Error(), "\n"):
+			return nil, err // of several the candidates of one would not be clear
 		}
-		return nil, noTarget
+		return nil, fmt.Errorf("%w; %w", err, noTarget)
 	}
 	// First without the image, so that nothing is pulled in vain.
 	if _, err := runtime.NewPlan(f, request); err != nil {

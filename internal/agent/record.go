@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,12 +11,13 @@ import (
 
 	"github.com/porthole-project/porthole/internal/journal"
 	"github.com/porthole-project/porthole/runtime"
+	"github.com/porthole-project/porthole/runtime/ephemeral"
 )
 
 // remember writes down what is about to be added to the pod. Kubernetes keeps
 // that in the pod's spec for as long as there is a pod; so does the record.
 func (e *Engine) remember(p *Prepared) {
-	spec, err := json.Marshal(p.Spec)
+	spec, err := ephemeral.JSON(&p.Spec)
 	if err != nil {
 		panic("an API object is always valid JSON: " + err.Error())
 	}

@@ -37,6 +37,9 @@ type Config struct {
 	Namespace string
 	// KubeletRoot [kubeletRoot] is kubelet's --root-dir; empty means to find it.
 	KubeletRoot string
+	// StaticPodPath [staticPodPath] is kubelet's directory, or file, of static pod
+	// manifests; empty means to find it.
+	StaticPodPath string
 	// StateDir [stateDir] holds what must survive a restart of the node.
 	StateDir string
 	// Timeout [timeout] bounds one call to the runtime, except pulls.

@@ -35,6 +35,7 @@ runtimeEndpoint: unix:///run/k3s/containerd/containerd.sock
 imageEndpoint: /run/images.sock
 namespace: kube-system
 kubeletRoot: /srv/kubelet
+staticPodPath: /srv/manifests
 stateDir: /srv/porthole
 timeout: 2500ms
 pullTimeout: 10m
@@ -60,7 +61,7 @@ func TestLoad(t *testing.T) {
 		"higher maximum": {"debug: {maxTTL: 100h}", with(func(c *Config) { c.Debug.MaxTTL = 100 * time.Hour })},
 		"everything": {everything, Config{
 			RuntimeEndpoint: "unix:///run/k3s/containerd/containerd.sock", ImageEndpoint: "/run/images.sock", Namespace: "kube-system",
-			KubeletRoot: "/srv/kubelet", StateDir: "/srv/porthole", Timeout: 2500 * time.Millisecond, PullTimeout: 10 * time.Minute,
+			KubeletRoot: "/srv/kubelet", StaticPodPath: "/srv/manifests", StateDir: "/srv/porthole", Timeout: 2500 * time.Millisecond, PullTimeout: 10 * time.Minute,
 			Debug: Debug{Image: "registry.k8s.io/toolbox:1@sha256:0", Profile: "netadmin", TTL: 90 * time.Minute, MaxTTL: 24 * time.Hour},
 		}},
 	} {
@@ -191,11 +192,11 @@ func TestLoadDistrustsTheFile(t *testing.T) {
 func TestFromEnv(t *testing.T) {
 	base := with(func(c *Config) { c.Namespace, c.Debug.MaxTTL = "from-file", 2*time.Hour })
 	got, err := base.FromEnv([]string{
-		"PORTHOLE_RUNTIME_ENDPOINT=/a", "PORTHOLE_IMAGE_ENDPOINT=unix:///b=c", "PORTHOLE_KUBELET_ROOT=/k", "PORTHOLE_STATE_DIR=/s",
+		"PORTHOLE_RUNTIME_ENDPOINT=/a", "PORTHOLE_IMAGE_ENDPOINT=unix:///b=c", "PORTHOLE_KUBELET_ROOT=/k", "PORTHOLE_STATIC_POD_PATH=/m", "PORTHOLE_STATE_DIR=/s",
 		"PORTHOLE_TIMEOUT=1s", "PORTHOLE_PULL_TIMEOUT=2s", "PORTHOLE_IMAGE=i", "PORTHOLE_PROFILE=p", "PORTHOLE_TTL=2h",
 		"PORTHOLE_NAMESPACE=", "PORTHOLE_FROBNICATE=1", "PORTHOLE_MAX_TTL=9h", "PORTHOLE_", "=", "", "TTL=x",
 	})
-	want := Config{RuntimeEndpoint: "/a", ImageEndpoint: "unix:///b=c", Namespace: "from-file", KubeletRoot: "/k", StateDir: "/s",
+	want := Config{RuntimeEndpoint: "/a", ImageEndpoint: "unix:///b=c", Namespace: "from-file", KubeletRoot: "/k", StaticPodPath: "/m", StateDir: "/s",
 		Timeout: time.Second, PullTimeout: 2 * time.Second, Debug: Debug{Image: "i", Profile: "p", TTL: 2 * time.Hour, MaxTTL: 2 * time.Hour}}
 	if err != nil || got != want {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)

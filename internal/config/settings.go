@@ -36,6 +36,7 @@ var settings = []setting{
 	{"imageEndpoint", "PORTHOLE_IMAGE_ENDPOINT", endpoint, func(c *Config) any { return &c.ImageEndpoint }},
 	{"namespace", "PORTHOLE_NAMESPACE", namespace, func(c *Config) any { return &c.Namespace }},
 	{"kubeletRoot", "PORTHOLE_KUBELET_ROOT", directory, func(c *Config) any { return &c.KubeletRoot }},
+	{"staticPodPath", "PORTHOLE_STATIC_POD_PATH", directory, func(c *Config) any { return &c.StaticPodPath }},
 	{"stateDir", "PORTHOLE_STATE_DIR", directory, func(c *Config) any { return &c.StateDir }},
 	{"timeout", "PORTHOLE_TIMEOUT", duration, func(c *Config) any { return &c.Timeout }},
 	{"pullTimeout", "PORTHOLE_PULL_TIMEOUT", duration, func(c *Config) any { return &c.PullTimeout }},

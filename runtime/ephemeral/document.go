@@ -156,6 +156,22 @@ func checkKind(data []byte) error {
 // error of class [errdefs.ErrInvalidArgument] if that cannot be, which is so for
 // text that is not UTF-8.
 func Encode(spec *corev1.EphemeralContainer) ([]byte, error) {
+	data, err := JSON(spec)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := yaml.JSONToYAML(data)
+	if err != nil {
+		return nil, fmt.Errorf("ephemeral container %q: %w", spec.Name, err)
+	}
+	if again, err := Decode(doc); err != nil || !equality.Semantic.DeepEqual(spec, again) {
+		return nil, fmt.Errorf("ephemeral container %q cannot be written as YAML; is all of it UTF-8?: %w", spec.Name, errdefs.ErrInvalidArgument)
+	}
+	return doc, nil
+}
+
+// JSON writes a spec without what nobody set.
+func JSON(spec *corev1.EphemeralContainer) ([]byte, error) {
 	data, err := stdjson.Marshal(spec)
 	if err != nil {
 		return nil, fmt.Errorf("ephemeral container %q: %w", spec.Name, err)
@@ -170,14 +186,7 @@ func Encode(spec *corev1.EphemeralContainer) ([]byte, error) {
 	if data, err = stdjson.Marshal(fields); err != nil {
 		return nil, fmt.Errorf("ephemeral container %q: %w", spec.Name, err)
 	}
-	doc, err := yaml.JSONToYAML(data)
-	if err != nil {
-		return nil, fmt.Errorf("ephemeral container %q: %w", spec.Name, err)
-	}
-	if again, err := Decode(doc); err != nil || !equality.Semantic.DeepEqual(spec, again) {
-		return nil, fmt.Errorf("ephemeral container %q cannot be written as YAML; is all of it UTF-8?: %w", spec.Name, errdefs.ErrInvalidArgument)
-	}
-	return doc, nil
+	return data, nil
 }
 
 // prune removes what an object of the API has in JSON though nobody set it.

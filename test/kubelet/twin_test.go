@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,15 +45,24 @@ func TestTwins(t *testing.T) {
 	for _, w := range twins {
 		t.Run(w.name, func(t *testing.T) {
 			k.eventually(t, time.Minute, "pod "+w.name+" runs", w.ready)
-			if err := w.isTwin(t.Context(), state); err != nil {
+			if err := w.isTwin(t.Context(), state, "kubelet's Pods API"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	// The same with a dead kubelet, from the manifests.
+	k.daemon.End(syscall.SIGKILL, 10*time.Second)
+	for _, w := range twins {
+		t.Run(w.name+"-from-its-manifest", func(t *testing.T) {
+			if err := w.isTwin(t.Context(), state, "static pod manifest "+k.manifests()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 }
 
-// isTwin compares the two requests.
-func (w *watched) isTwin(ctx context.Context, state string) error {
+// isTwin compares the two requests; source is who tells the pod's spec.
+func (w *watched) isTwin(ctx context.Context, state, source string) error {
 	sandbox, _, theirs, err := w.stored(ctx)
 	if err != nil {
 		return err
@@ -62,7 +72,9 @@ func (w *watched) isTwin(ctx context.Context, state string) error {
 		return err
 	}
 	d := differences{pod: w.name}
-	d.equal("what Porthole says", said, "")
+	if !strings.Contains(said, "pod spec: "+source) || strings.Contains(said, "read strictly") {
+		return fmt.Errorf("pod %s: Porthole says %s; want the spec to be from %s", w.name, said, source)
+	}
 	d.message("sandbox config", request.GetSandboxConfig(), sandbox)
 	d.message("container config", nameless(request.GetConfig()), nameless(theirs))
 	return errors.Join(d.found...)
@@ -83,7 +95,8 @@ func (w *watched) dryTwin(state string) (*runtimeapi.CreateContainerRequest, str
 		return nil, "", err
 	}
 	var stdout, stderr bytes.Buffer
-	cmd := w.k.porthole(state, "debug", namespace+"/"+w.fullName(), "-q", "-f", file, "--dry-run")
+	cmd := w.k.porthole(state, "debug", namespace+"/"+w.fullName(), "--verbose", "-f", file, "--dry-run")
+	cmd.Env = append(cmd.Env, "PORTHOLE_STATIC_POD_PATH="+w.k.manifests())
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return nil, "", fmt.Errorf("pod %s: %w: %s", w.name, err, &stderr)
