@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/porthole-project/porthole/runtime"
@@ -37,13 +38,14 @@ var exceptions = map[string]string{
 	"termination file": "its name is random",
 }
 
-// given is what kubelet took from elsewhere and a vector cannot hold: the
-// image's ID and the node's huge page sizes, read back from its own request, and
-// the pod's address.
+// given is what kubelet took from elsewhere and a vector cannot hold, read back
+// from its own request: the image's ID, the node's huge page sizes, and what it
+// knew of addresses and of the node's resources.
 type given struct {
-	imageID   string
-	hugepages []string
-	podIP     string
+	imageID     string
+	hugepages   []string
+	status      corev1.PodStatus
+	allocatable corev1.ResourceList
 }
 
 // TestGolden: for what a real kubelet was given, the request is what that
@@ -84,6 +86,14 @@ func loadGolden(t *testing.T) map[string]golden {
 
 func checkGolden(t *testing.T, g golden, facts *runtime.Facts) {
 	t.Helper()
+	if g.KubeletError != nil && g.KubeletError.Reason == "ErrImageNeverPull" {
+		c := dial(t, serve(t, "containerd-2.4.2"))
+		_, err := c.Image(t.Context(), runtime.ImageOrder{Ref: g.EphemeralContainer.Image, Policy: g.EphemeralContainer.ImagePullPolicy})
+		if err == nil || !strings.Contains(err.Error(), g.KubeletError.Message) {
+			t.Errorf("refused with %v, kubelet with %q", err, g.KubeletError.Message)
+		}
+		return
+	}
 	plan, err := runtime.NewPlan(facts, runtime.Request{Spec: g.EphemeralContainer})
 	if g.KubeletError != nil {
 		if err == nil {
@@ -114,7 +124,7 @@ func checkGolden(t *testing.T, g golden, facts *runtime.Facts) {
 }
 
 func (g golden) given(vectors map[string]golden) given {
-	out := given{podIP: "10.0.0.1"}
+	out := given{status: corev1.PodStatus{PodIP: "10.0.0.1"}, allocatable: corev1.ResourceList{}}
 	for _, other := range vectors {
 		// The node's, of any vector; the pod's address, of one that shows it.
 		for _, h := range other.KubeletConfig.GetLinux().GetResources().GetHugepageLimits() {
@@ -127,12 +137,47 @@ func (g golden) given(vectors map[string]golden) given {
 	if g.KubeletConfig != nil {
 		out.imageID = g.KubeletConfig.GetImage().GetImage()
 	}
+	values := map[string]string{}
 	for _, e := range g.KubeletConfig.GetEnvs() {
-		if e.GetKey() == "POD_IP" {
-			out.podIP = string(e.GetValue())
+		values[e.GetKey()] = string(e.GetValue())
+	}
+	for _, e := range g.EphemeralContainer.Env {
+		if e.ValueFrom != nil {
+			out.learn(e.ValueFrom, values[e.Name])
 		}
 	}
 	return out
+}
+
+// learn takes a variable's value for what the variable refers to.
+func (g *given) learn(from *corev1.EnvVarSource, value string) {
+	if ref := from.FieldRef; ref != nil {
+		switch ref.FieldPath {
+		case "status.podIP":
+			g.status.PodIP = value
+		case "status.podIPs":
+			for ip := range strings.SplitSeq(value, ",") {
+				g.status.PodIPs = append(g.status.PodIPs, corev1.PodIP{IP: ip})
+			}
+		case "status.hostIP":
+			g.status.HostIP = value
+		case "status.hostIPs":
+			for ip := range strings.SplitSeq(value, ",") {
+				g.status.HostIPs = append(g.status.HostIPs, corev1.HostIP{IP: ip})
+			}
+		}
+	}
+	if ref := from.ResourceFieldRef; ref != nil {
+		amount, err := resource.ParseQuantity(value)
+		kind, name, _ := strings.Cut(ref.Resource, ".")
+		if err != nil || kind != "limits" {
+			return
+		}
+		if unit := ref.Divisor; !unit.IsZero() {
+			amount = *resource.NewMilliQuantity(amount.Value()*unit.MilliValue(), resource.DecimalSI)
+		}
+		g.allocatable[corev1.ResourceName(name)] = amount // used only where there is no limit
+	}
 }
 
 // siblings are the containers of the same pod that other vectors show.
@@ -159,9 +204,10 @@ func (g golden) facts(known given, siblings []golden) *runtime.Facts {
 		Spec:    &g.Pod,
 		Native:  g.SandboxConfig,
 		Image:   runtime.Image{Ref: g.EphemeralContainer.Image, ID: known.imageID},
-		Node:    runtime.Node{HugepageSizes: known.hugepages},
+		Node:    runtime.Node{HugepageSizes: known.hugepages, Allocatable: known.allocatable, SeccompRoot: "/var/lib/kubelet/seccomp"},
 	}
-	f.Sandbox.UsersKnown, f.Sandbox.IPs = true, []string{known.podIP}
+	f.Spec.Status = known.status
+	f.Sandbox.UsersKnown = true
 	dir := "/var/lib/kubelet/pods/" + metadata.GetUid()
 	f.Files.EtcHosts = dir + "/etc-hosts"
 	f.Files.TerminationLog = dir + "/containers/" + g.EphemeralContainer.Name + "/00000000"
