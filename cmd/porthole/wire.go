@@ -19,6 +19,7 @@ import (
 	"github.com/porthole-project/porthole/internal/config"
 	"github.com/porthole-project/porthole/internal/journal"
 	"github.com/porthole-project/porthole/internal/kubelet"
+	"github.com/porthole-project/porthole/internal/kubelet/poddir"
 	"github.com/porthole-project/porthole/internal/registry"
 	"github.com/porthole-project/porthole/nsjoin"
 	"github.com/porthole-project/porthole/runtime"
@@ -125,6 +126,7 @@ func newEngine(n *node) (*agent.Engine, error) {
 			Running:     running,
 			Owner:       owner(),
 			Describe:    n.describe,
+			CheckMount:  poddir.OutsideProc,
 			LimitPids:   cgroup.Files{}.LimitPids,
 			Credentials: n.credentials,
 		},

@@ -96,6 +96,9 @@ type Host struct {
 	// the pod's spec, the node's settings, and the files that kubelet prepared for
 	// what the spec refers to.
 	Describe func(ctx context.Context, facts *runtime.Facts, spec *corev1.EphemeralContainer)
+	// CheckMount refuses a host path that leads through a proc file system, whose
+	// links mean something else to the runtime than they say.
+	CheckMount func(path string) error
 	// LimitPids caps the processes of the container of this ID, in which pid runs:
 	// for cgroup v1, where no request can carry it.
 	LimitPids func(pid int, id string, limit int64) error

@@ -104,7 +104,11 @@ func (e *Engine) Prepare(ctx context.Context, o Order) (*Prepared, error) {
 		return nil, fmt.Errorf("%w; %w", err, noTarget)
 	}
 	// First without the image, so that nothing is pulled in vain.
-	if _, err := runtime.NewPlan(f, request); err != nil {
+	plan, err := runtime.NewPlan(f, request)
+	if err == nil {
+		err = e.checkMounts(p, plan)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, line := range p.notes {
@@ -120,6 +124,20 @@ func (e *Engine) Prepare(ctx context.Context, o Order) (*Prepared, error) {
 		e.Notice(line)
 	}
 	return p, nil
+}
+
+// checkMounts looks at every host path that the plan mounts. A volume's owner
+// may have put a link there since kubelet did.
+func (e *Engine) checkMounts(p *Prepared, plan *runtime.Plan) error {
+	for _, m := range plan.Mounts {
+		if m.HostPath == "" || m.HostPath == p.Facts.Files.TerminationLog {
+			continue
+		}
+		if err := e.Host.CheckMount(m.HostPath); err != nil {
+			return fmt.Errorf("mount at %s: %w", m.ContainerPath, err)
+		}
+	}
+	return nil
 }
 
 // request completes the spec and the facts that it depends on.

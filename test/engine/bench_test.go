@@ -54,6 +54,7 @@ func newBench(t *testing.T, opts ...critest.Option) *bench {
 		Host: agent.Host{
 			Pin: pin, Keeper: "live", Running: keeperRuns, Owner: "jane",
 			Describe:    func(context.Context, *runtime.Facts, *corev1.EphemeralContainer) {},
+			CheckMount:  func(string) error { return nil },
 			LimitPids:   func(int, string, int64) error { return nil },
 			Credentials: func(context.Context, string) []runtime.Credential { return nil },
 		},

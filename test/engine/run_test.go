@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -254,5 +255,28 @@ func TestPrepareTellsWhatWasChosen(t *testing.T) {
 	}
 	if state := b.target(t).State(); state != runtimeapi.ContainerState_CONTAINER_RUNNING {
 		t.Errorf("the target is %s", state)
+	}
+}
+
+// A mount that leads into /proc is refused before anything is made.
+func TestMountsAreLookedAt(t *testing.T) {
+	b := newBench(t)
+	b.Host.Describe = func(_ context.Context, f *runtime.Facts, _ *corev1.EphemeralContainer) {
+		f.Target.Mounts = append(f.Target.Mounts, runtime.Mount{HostPath: "/data/link", ContainerPath: "/data"})
+	}
+	b.Host.CheckMount = func(path string) error {
+		if path == "/data/link" {
+			return fmt.Errorf("%s leads into a proc file system: %w", path, errdefs.ErrPermissionDenied)
+		}
+		return nil
+	}
+	o := b.order(t)
+	b.prepare(t, o)
+	o.Share = runtime.ShareAsIs
+	if _, err := b.Prepare(t.Context(), o); !errdefs.IsPermissionDenied(err) || !strings.Contains(err.Error(), "mount at /data: /data/link leads") {
+		t.Error(err)
+	}
+	if len(b.server.Created()) > 0 {
+		t.Error("a container was created")
 	}
 }

@@ -192,7 +192,7 @@ func (d Dir) device(spec *corev1.PodSpec, name string) (Device, error) {
 	} else if info.Mode()&fs.ModeSymlink == 0 {
 		return Device{}, fmt.Errorf("%s is %s, and kubelet makes a link: %w", path, describe(info.Mode()), errdefs.ErrFailedPrecondition)
 	}
-	if err := outsideProc(path); err != nil {
+	if err := OutsideProc(path); err != nil {
 		return Device{}, err
 	}
 	if info, err := os.Stat(path); err != nil {

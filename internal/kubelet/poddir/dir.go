@@ -68,7 +68,7 @@ func (d Dir) prepared(root *os.Root, elements ...string) (string, error) {
 		}
 	}
 	path := filepath.Join(d.path, rel)
-	return path, outsideProc(path)
+	return path, OutsideProc(path)
 }
 
 // list names what is in a directory of the pod's; one that does not exist is

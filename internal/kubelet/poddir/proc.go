@@ -18,11 +18,13 @@ const (
 	maxLinks = 40
 )
 
-// outsideProc refuses a path that leads through a proc file system, wherever
+// OutsideProc refuses a path that leads through a proc file system, wherever
 // that is mounted. The links there are magic: /proc/1/root is the host's root
 // to one who follows it, but reads as "/", and a runtime that resolves it by
-// its text mounts something else than was looked at.
-func outsideProc(path string) error {
+// its text mounts something else than was looked at. Errors are
+// [errdefs.ErrPermissionDenied] for such a path and [errdefs.ErrNotFound] for
+// none.
+func OutsideProc(path string) error {
 	at, rest, links := "/", filepath.Clean(path), 0
 	for rest = strings.TrimPrefix(rest, "/"); rest != ""; {
 		var name string

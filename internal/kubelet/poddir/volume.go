@@ -191,7 +191,7 @@ func hostPath(path string) (Volume, error) {
 	if !filepath.IsAbs(path) || slices.Contains(strings.Split(path, "/"), "..") {
 		return Volume{}, fmt.Errorf("host path %q is not absolute or has .. in it: %w", path, errdefs.ErrInvalidArgument)
 	}
-	if err := outsideProc(path); err != nil {
+	if err := OutsideProc(path); err != nil {
 		return Volume{}, fmt.Errorf("host path %w", err)
 	}
 	return Volume{Path: path}, nil
