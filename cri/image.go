@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -113,13 +116,18 @@ func (c *Client) pullOnce(ctx context.Context, o runtime.ImageOrder, credential 
 	return nil
 }
 
-// RemoveImage removes an image, unless a container is of it
-// (ErrFailedPrecondition). One that is not there is no error.
+// RemoveImage removes an image, unless a container is of it or it has other
+// names, which would go with it (ErrFailedPrecondition). One that is not there is
+// no error.
 func (c *Client) RemoveImage(ctx context.Context, ref string) error {
-	image, err := c.imageStatus(ctx, ref)
-	if err != nil || image == nil {
+	found, err := c.imageOf(ctx, ref)
+	if err != nil || found == nil {
 		return err
 	}
+	if names := repositories(found); len(names) > 1 || len(found.GetRepoTags()) > 1 {
+		return fmt.Errorf("image %q has other names, too (%s), all of which would go: %w", ref, strings.Join(append(names, found.GetRepoTags()...), ", "), errdefs.ErrFailedPrecondition)
+	}
+	image := imageFrom(ref, found)
 	containers, err := c.Containers(ctx, nil)
 	if err != nil {
 		return err
@@ -139,8 +147,37 @@ func (c *Client) RemoveImage(ctx context.Context, ref string) error {
 	return nil
 }
 
+// repositories are the names under which an image is known, without tags and
+// digests.
+func repositories(image *runtimeapi.Image) []string {
+	names := map[string]bool{}
+	for _, tag := range image.GetRepoTags() {
+		if i := strings.LastIndexByte(tag, ':'); i > strings.LastIndexByte(tag, '/') {
+			names[tag[:i]] = true
+		}
+	}
+	for _, digest := range image.GetRepoDigests() {
+		name, _, _ := strings.Cut(digest, "@")
+		names[name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // imageStatus is nil without an error when the image is not on the node.
 func (c *Client) imageStatus(ctx context.Context, ref string) (*runtime.Image, error) {
+	found, err := c.imageOf(ctx, ref)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	image := imageFrom(ref, found)
+	return &image, nil
+}
+
+func imageFrom(ref string, found *runtimeapi.Image) runtime.Image {
+	return runtime.Image{Ref: ref, ID: found.GetId(), Username: found.GetUsername(), UID: valueOf(found.GetUid())}
+}
+
+func (c *Client) imageOf(ctx context.Context, ref string) (*runtimeapi.Image, error) {
 	ctx, cancel := c.call(ctx)
 	defer cancel()
 	answer, err := c.images.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: ref}})
@@ -150,14 +187,8 @@ func (c *Client) imageStatus(ctx context.Context, ref string) (*runtime.Image, e
 		}
 		return nil, fmt.Errorf("image %q: %w", ref, err)
 	}
-	found := answer.GetImage()
-	if found.GetId() == "" {
+	if answer.GetImage().GetId() == "" {
 		return nil, nil
 	}
-	image := &runtime.Image{Ref: ref, ID: found.GetId(), Username: found.GetUsername()}
-	if uid := found.GetUid(); uid != nil {
-		value := uid.GetValue()
-		image.UID = &value
-	}
-	return image, nil
+	return answer.GetImage(), nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/porthole-project/porthole/cri/critest"
@@ -74,6 +75,16 @@ func TestRemoveImage(t *testing.T) {
 		if _, err := c.Image(t.Context(), runtime.ImageOrder{Ref: ref, Notice: func(string) {}}); err != nil {
 			t.Fatal(err)
 		}
+		other := s.On("ImageStatus").After(func(_, resp proto.Message, err error) error {
+			if image := resp.(*runtimeapi.ImageStatusResponse).GetImage(); image != nil {
+				image.RepoDigests = append(image.RepoDigests, "localhost/else@sha256:"+strings.Repeat("0", 64))
+			}
+			return err
+		})
+		if err := c.RemoveImage(t.Context(), ref); !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "localhost/else") {
+			t.Errorf("it has another name: %v", err)
+		}
+		other.Times(0)
 		if err := c.RemoveImage(t.Context(), ref); err != nil {
 			t.Error(err)
 		}

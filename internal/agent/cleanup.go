@@ -56,8 +56,10 @@ func (e *Engine) forget(ctx context.Context, entry journal.Entry) error {
 		return fmt.Errorf("clean up session %s: %w", entry.Session, err)
 	}
 	if entry.Image != "" {
-		// Somebody else may use it by now; then it is theirs.
-		if err := e.Store.RemoveImage(ctx, entry.Image); err != nil && !errdefs.IsFailedPrecondition(err) {
+		switch err := e.Store.RemoveImage(ctx, entry.Image); {
+		case errdefs.IsFailedPrecondition(err):
+			e.Notice("The image stays: " + err.Error()) // it is somebody else's, too
+		case err != nil:
 			return fmt.Errorf("clean up session %s: %w; 'porthole gc' will try again", entry.Session, err)
 		}
 	}

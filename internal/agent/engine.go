@@ -44,8 +44,8 @@ type Store interface {
 	// Reap does so for a container whose keeper died, perhaps in the middle of its
 	// start, with what the runtime may then have left of it.
 	Reap(ctx context.Context, id string, grace time.Duration) error
-	// RemoveImage removes an image, unless a container is of it
-	// (ErrFailedPrecondition). One that is not there is no error.
+	// RemoveImage removes an image, unless a container is of it or it has other
+	// names (ErrFailedPrecondition). One that is not there is no error.
 	RemoveImage(ctx context.Context, ref string) error
 	// Pods lists the pods' sandboxes; nil labels list all.
 	Pods(ctx context.Context, labels map[string]string) ([]runtime.Pod, error)

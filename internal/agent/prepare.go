@@ -237,7 +237,11 @@ func (e *Engine) dropImage(ctx context.Context, p *Prepared) error {
 	if !p.order.RemoveImage || !p.Facts.Image.Pulled {
 		return nil
 	}
-	return e.Store.RemoveImage(context.WithoutCancel(ctx), p.Facts.Image.Ref)
+	err := e.Store.RemoveImage(context.WithoutCancel(ctx), p.Facts.Image.Ref)
+	if errdefs.IsFailedPrecondition(err) {
+		return nil // it is somebody else's, too
+	}
+	return err
 }
 
 func (p *Prepared) chooseTarget(match runtime.Match, containers []runtime.Container) (*runtime.Container, error) {
