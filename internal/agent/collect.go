@@ -63,7 +63,7 @@ func (e *Engine) collect(ctx context.Context, all, really bool) ([]Removed, erro
 		}
 		out = append(out, Removed{k.Mark.Session, k.Name, k.Pod.FullName(), why})
 		if really {
-			errs = append(errs, e.remove(ctx, k, entry))
+			errs = append(errs, e.remove(ctx, k, entry, why))
 		}
 	}
 	for _, entry := range entries {
@@ -130,13 +130,14 @@ func (e *Engine) why(k runtime.Info, all bool) string {
 
 func past(t time.Time) bool { return !t.IsZero() && time.Now().After(t) }
 
-func (e *Engine) remove(ctx context.Context, k runtime.Info, entry journal.Entry) error {
+func (e *Engine) remove(ctx context.Context, k runtime.Info, entry journal.Entry, why string) error {
 	if !runtime.IsOurs(k.Labels) {
 		return fmt.Errorf("container %.13s is not one of Porthole's: %w", k.ID, errdefs.ErrInvalidArgument)
 	}
 	if err := e.Store.Reap(ctx, k.ID, stopGrace); err != nil {
 		return fmt.Errorf("session %s: %w", k.Mark.Session, err)
 	}
+	e.closeRecord(k, why)
 	entry.Session, entry.Container = k.Mark.Session, k.Name
 	// The journal may be gone; what the runtime tells is enough.
 	for _, path := range k.Paths {

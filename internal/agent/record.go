@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -64,12 +63,10 @@ func (e *Engine) recall(p *Prepared, out Outcome, err error, left bool) {
 		}
 		return
 	}
-	all, _ := e.Records.List()
-	i := slices.IndexFunc(all, func(r journal.Record) bool { return r.Session == p.Session })
-	if i < 0 {
+	r, ok := e.Records.Read(p.Session)
+	if !ok {
 		return // pruned: the pod has gone
 	}
-	r := all[i]
 	r.ContainerID, r.Verification = out.ID, out.Verdict.String()
 	if !left {
 		r.Ended, r.Reason = time.Now().UTC(), out.Exit.Reason
@@ -82,6 +79,22 @@ func (e *Engine) recall(p *Prepared, out Outcome, err error, left bool) {
 				r.Cause = why.Error()
 			}
 		}
+	}
+	e.writeRecord(r)
+}
+
+// closeRecord completes the record of a session that is collected.
+func (e *Engine) closeRecord(k runtime.Info, why string) {
+	if e.Records == nil {
+		return
+	}
+	r, ok := e.Records.Read(k.Mark.Session)
+	if !ok {
+		return
+	}
+	r.ContainerID, r.Ended, r.Cause = k.ID, time.Now().UTC(), why
+	if k.Exit != nil {
+		r.ExitCode, r.Reason = &k.Exit.Code, k.Exit.Reason
 	}
 	e.writeRecord(r)
 }

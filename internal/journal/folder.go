@@ -115,9 +115,9 @@ func (d folder) remove(session string) error {
 	return nil
 }
 
-// list reads all files. One that cannot be read as what it should be is
+// list reads all files. One that decode does not know as the session's is
 // removed, as are temporary files of dead writers.
-func list[T any](d folder, session func(T) string) ([]T, error) {
+func list[T any](d folder, decode func(session string, data []byte) (T, bool)) ([]T, error) {
 	files, err := os.ReadDir(d.path)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -137,8 +137,8 @@ func list[T any](d folder, session func(T) string) ([]T, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // ended meanwhile
 		}
-		var doc T
-		if err != nil || json.Unmarshal(data, &doc) != nil || session(doc) != name || !sessionName.MatchString(name) {
+		doc, ok := decode(name, data)
+		if err != nil || !ok || !sessionName.MatchString(name) {
 			_ = os.Remove(path)
 			continue
 		}

@@ -13,7 +13,10 @@
 // audit, which is never removed.
 package journal
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Entry is what is known of one session.
 type Entry struct {
@@ -58,5 +61,7 @@ func (d *Dir) Remove(session string) error { return d.remove(session) }
 // temporary files of dead writers: damage must not stop a clean-up, and the runtime's labels
 // still tell of the container.
 func (d *Dir) List() ([]Entry, error) {
-	return list(d.folder, func(e Entry) string { return e.Session })
+	return list(d.folder, func(session string, data []byte) (e Entry, ok bool) {
+		return e, json.Unmarshal(data, &e) == nil && e.Session == session
+	})
 }

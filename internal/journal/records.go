@@ -1,9 +1,12 @@
 package journal
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"time"
 )
@@ -37,7 +40,10 @@ type Record struct {
 // maxRecords bounds the directory: of more than that the oldest go.
 const maxRecords = 2000
 
-// Records is a directory of records.
+// Records is a directory of records. Each file grows by a line with each change,
+// and its last whole line counts: replacing a file makes the disk wait (ext4
+// flushes it first), and a session should not. A loss of power may lose the last
+// lines; nothing is removed by what they say.
 type Records struct{ folder }
 
 // OpenRecords makes the directory (0700) if it is not there.
@@ -49,12 +55,56 @@ func OpenRecords(path string) (*Records, error) {
 	return &Records{f}, nil
 }
 
-// Write puts the record on disk, replacing an earlier one of the session.
-func (r *Records) Write(rec Record) error { return r.write(rec.Session, rec) }
+// Write keeps the record in the place of an earlier one of the session.
+func (r *Records) Write(rec Record) error {
+	path, err := r.file(rec.Session)
+	if err != nil {
+		return err
+	}
+	line, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	// A line that was torn before must not spoil this one.
+	_, err = f.Write(append(append([]byte{'\n'}, line...), '\n'))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
+}
+
+// Read returns the record of a session, if there is one.
+func (r *Records) Read(session string) (Record, bool) {
+	path, err := r.file(session)
+	if err != nil {
+		return Record{}, false
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Record{}, false
+	}
+	return decodeRecord(session, data)
+}
+
+// decodeRecord takes the last line that is whole.
+func decodeRecord(session string, data []byte) (Record, bool) {
+	lines := bytes.Split(data, []byte{'\n'})
+	for _, line := range slices.Backward(lines) {
+		var rec Record
+		if len(line) > 0 && json.Unmarshal(line, &rec) == nil && rec.Session == session {
+			return rec, true
+		}
+	}
+	return Record{}, false
+}
 
 // List reads all records, the oldest first.
 func (r *Records) List() ([]Record, error) {
-	out, err := list(r.folder, func(rec Record) string { return rec.Session })
+	out, err := list(r.folder, decodeRecord)
 	slices.SortFunc(out, func(a, b Record) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Session, b.Session))
 	})

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -31,6 +32,36 @@ func TestRecords(t *testing.T) {
 	}
 	if got := r.Names("u1"); !slices.Equal(got, []string{"first", "second"}) {
 		t.Errorf("names %q", got)
+	}
+	// The last whole line counts.
+	path := filepath.Join(r.path, "aaaa.json")
+	if err := r.Write(Record{Session: "aaaa", PodUID: "u1", Container: "first", Created: at, Reason: "again", Spec: json.RawMessage(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range whole {
+		if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rec, ok := r.Read("aaaa")
+		if first := bytes.IndexByte(whole[1:], '\n') + 1; ok != (n >= first) || ok && rec.Container != "first" {
+			t.Fatalf("cut at %d: %+v, %v", n, rec, ok)
+		}
+	}
+	if err := os.WriteFile(path, whole[:len(whole)-9], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(Record{Session: "aaaa", PodUID: "u1", Container: "first", Created: at, Reason: "after", Spec: json.RawMessage(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if rec, ok := r.Read("aaaa"); !ok || rec.Reason != "after" {
+		t.Errorf("after a torn line: %+v", rec)
+	}
+	if _, ok := r.Read("none"); ok {
+		t.Error("a record of nothing")
 	}
 	if err := r.Prune(func(uid string) bool { return uid == "u2" }); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func TestUnattended(t *testing.T) {
 			r := e.run("gc")
 			return strings.Contains(r.stdout, name) && strings.Contains(r.stdout, "expired") && len(e.ours()) == 0
 		})
-		if got := e.inspected(name); got.State != "gone" || got.Options["attach"] != "false" {
+		if got := e.inspected(name); got.State != "gone" || got.Options["attach"] != "false" || !strings.HasPrefix(got.Cause, "expired") {
 			e.Errorf("what is left of it: %+v", got)
 		}
 	})
@@ -37,10 +37,10 @@ func TestUnattended(t *testing.T) {
 
 // inspected is what porthole inspect -o json prints, as far as it is looked at.
 type inspected struct {
-	Session, Container, ID, State, Verification, Image, ImageID string
-	ExitCode                                                    *int
-	Options                                                     map[string]string
-	Spec                                                        struct {
+	Session, Container, ID, State, Verification, Image, ImageID, Cause string
+	ExitCode                                                           *int
+	Options                                                            map[string]string
+	Spec                                                               struct {
 		Command             []string
 		TargetContainerName string
 	}
@@ -60,7 +60,7 @@ func (e *env) inspected(name string) (out inspected) {
 func TestRecord(t *testing.T) {
 	each(t, func(e *env) {
 		p := e.pod(testenv.PodSpec{Name: "kept"})
-		c, release := e.held(debug(p, "-i", "-c", "dbg", "--memory=64Mi", "--", "sh", "-c", "read x; echo $$x; exit 4")...)
+		c, release := e.held(debug(p, "-i", "-c", "dbg", "--memory=64Mi", "--", "sh", "-c", "read x; echo $$x; read y; exit 4")...)
 		live := e.inspected("dbg")
 		if live.State != "running" || live.Spec.TargetContainerName != "app" || len(live.Spec.Command) != 3 || live.Options["memory"] != "67108864" {
 			e.Errorf("while it runs: %+v", live)
