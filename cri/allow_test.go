@@ -24,7 +24,7 @@ var allowed = strings.Fields(`
 	metadata.name image.image image.user_specified_image command args working_dir labels annotations log_path stdin stdin_once tty
 	envs.key envs.value
 	mounts.container_path mounts.host_path mounts.readonly mounts.selinux_relabel mounts.propagation mounts.recursive_read_only mounts.mount_options
-	mounts.image.image mounts.image.user_specified_image
+	mounts.image.image mounts.image.user_specified_image mounts.image.annotations
 	mounts.uidMappings.host_id mounts.uidMappings.length mounts.gidMappings.host_id mounts.gidMappings.length
 	devices.container_path devices.host_path devices.permissions
 	linux.resources.cpu_period linux.resources.cpu_quota linux.resources.cpu_shares linux.resources.cpuset_cpus linux.resources.oom_score_adj

@@ -120,12 +120,14 @@ func mountOf(m *runtimeapi.Mount) runtime.Mount {
 		Relabel: m.GetSelinuxRelabel(), Propagation: propagations[m.GetPropagation()], SubPath: m.GetImageSubPath(), Options: m.GetMountOptions(),
 	}
 	if image := m.GetImage(); image.GetImage() != "" {
-		out.Image = &runtime.Image{ID: image.GetImage(), Ref: image.GetUserSpecifiedImage()}
+		// containerd notes in its own copy where it has put the image.
+		out.Image, out.HostPath = &runtime.Image{ID: image.GetImage(), Ref: image.GetUserSpecifiedImage()}, ""
 	}
 	return out
 }
 
-func mountTo(m runtime.Mount, users runtime.UserNamespace) *runtimeapi.Mount {
+func mountTo(m runtime.Mount, p *runtime.Plan) *runtimeapi.Mount {
+	users := p.Namespaces.Users
 	out := &runtimeapi.Mount{
 		HostPath: m.HostPath, ContainerPath: m.ContainerPath, Readonly: m.ReadOnly, RecursiveReadOnly: m.RecursiveReadOnly,
 		SelinuxRelabel: m.Relabel, ImageSubPath: m.SubPath, MountOptions: m.Options,
@@ -139,7 +141,8 @@ func mountTo(m runtime.Mount, users runtime.UserNamespace) *runtimeapi.Mount {
 		}
 	}
 	if m.Image != nil {
-		out.Image = &runtimeapi.ImageSpec{Image: m.Image.ID, UserSpecifiedImage: m.Image.Ref}
+		// As kubelet's getImageVolumes has it.
+		out.Image = &runtimeapi.ImageSpec{Image: m.Image.ID, UserSpecifiedImage: m.Image.Ref, RuntimeHandler: p.Pod.Handler, Annotations: p.Pod.Annotations}
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -230,9 +231,12 @@ func ownDirectories(status *runtimeapi.ContainerStatus, name string) []string {
 		out = append(out, dir)
 	}
 	uid := status.GetLabels()[runtime.LabelPodUID]
+	// The pod's author may have a volume at a path that looks like it, but not at
+	// this place in the container.
+	at := path.Join("/", status.GetAnnotations()["io.kubernetes.container.terminationMessagePath"])
 	for _, m := range status.GetMounts() {
 		dir := filepath.Dir(m.GetHostPath())
-		if uid != "" && strings.HasSuffix(dir, filepath.Join("/pods", uid, "containers", name)) {
+		if uid != "" && m.GetContainerPath() == at && strings.HasSuffix(dir, filepath.Join("/pods", uid, "containers", name)) {
 			out = append(out, dir)
 		}
 	}

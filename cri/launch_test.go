@@ -231,14 +231,19 @@ func TestOwnDirectories(t *testing.T) {
 	} {
 		status := &runtimeapi.ContainerStatus{LogPath: c.log, Labels: map[string]string{runtime.LabelPodUID: "u1"}}
 		for _, m := range c.mounts {
-			status.Mounts = append(status.Mounts, &runtimeapi.Mount{HostPath: m})
+			status.Mounts = append(status.Mounts, &runtimeapi.Mount{HostPath: m, ContainerPath: "/tmp/why"})
 		}
+		status.Annotations = map[string]string{"io.kubernetes.container.terminationMessagePath": "tmp/why"}
 		got := ownDirectories(status, "x")
 		if strings.Join(got, " ") != strings.Join(c.want, " ") {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}
 	}
-	status := &runtimeapi.ContainerStatus{Mounts: []*runtimeapi.Mount{{HostPath: "/pods/containers/x/0a"}}}
+	status := &runtimeapi.ContainerStatus{Mounts: []*runtimeapi.Mount{{HostPath: "/k/pods/u1/containers/x/0a", ContainerPath: "/data"}}, Labels: map[string]string{runtime.LabelPodUID: "u1"}}
+	if got := ownDirectories(status, "x"); got != nil {
+		t.Errorf("a volume that looks like it: %q", got)
+	}
+	status = &runtimeapi.ContainerStatus{Mounts: []*runtimeapi.Mount{{HostPath: "/pods/containers/x/0a"}}}
 	if got := ownDirectories(status, "x"); got != nil {
 		t.Errorf("without a pod: %q", got)
 	}

@@ -68,7 +68,7 @@ func containerConfig(p *runtime.Plan) *runtimeapi.ContainerConfig {
 		config.Envs = append(config.Envs, &runtimeapi.KeyValue{Key: e.Name, Value: []byte(e.Value)})
 	}
 	for _, m := range p.Mounts {
-		config.Mounts = append(config.Mounts, mountTo(m, p.Namespaces.Users))
+		config.Mounts = append(config.Mounts, mountTo(m, p))
 	}
 	for _, d := range p.Devices {
 		config.Devices = append(config.Devices, &runtimeapi.Device{HostPath: d.HostPath, ContainerPath: d.ContainerPath, Permissions: d.Permissions})

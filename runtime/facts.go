@@ -131,6 +131,8 @@ type Volume struct {
 	HostPath string
 	ReadOnly bool // as the volume itself is, whatever the mount says
 	Relabel  bool // whether kubelet relabels it on a node with SELinux
+	// Image is set for a volume that is an image; it has no host path.
+	Image *Image
 	// Err says why it is not known; the other fields are then empty.
 	Err error
 }

@@ -76,8 +76,8 @@ func (f *Facts) volumeMount(m corev1.VolumeMount) (Mount, error) {
 	}
 	v, known := f.Files.Volumes[m.Name]
 	if known && v.Err == nil {
-		out.HostPath = v.HostPath
-		out.ReadOnly = out.ReadOnly || v.ReadOnly
+		out.HostPath, out.Image = v.HostPath, v.Image
+		out.ReadOnly = out.ReadOnly || v.ReadOnly || v.Image != nil
 		out.Relabel = v.Relabel && f.Node.SELinux
 		return out, nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,7 +56,7 @@ func (n *node) describe(ctx context.Context, f *runtime.Facts, spec *corev1.Ephe
 	if path, err := paths.ContainerDir(f.Pod.UID, spec.Name); err == nil {
 		f.Files.ContainerDir = path
 	}
-	addVolumes(f, poddir.At(dir), spec)
+	n.addVolumes(ctx, f, poddir.At(dir), spec)
 	addReferences(f, poddir.At(dir), spec)
 }
 
@@ -140,7 +141,7 @@ func capacity(memory int64) corev1.ResourceList {
 }
 
 // addVolumes finds the volumes that the spec mounts.
-func addVolumes(f *runtime.Facts, dir poddir.Dir, spec *corev1.EphemeralContainer) {
+func (n *node) addVolumes(ctx context.Context, f *runtime.Facts, dir poddir.Dir, spec *corev1.EphemeralContainer) {
 	var pod *corev1.PodSpec
 	if f.Spec != nil {
 		pod = &f.Spec.Spec
@@ -148,12 +149,28 @@ func addVolumes(f *runtime.Facts, dir poddir.Dir, spec *corev1.EphemeralContaine
 	f.Files.Volumes, f.Files.Devices = map[string]runtime.Volume{}, map[string]runtime.Volume{}
 	for _, m := range spec.VolumeMounts {
 		v, err := dir.Volume(pod, m.Name)
+		if errors.Is(err, poddir.ErrImage) {
+			f.Files.Volumes[m.Name] = n.imageVolume(ctx, pod, m.Name)
+			continue
+		}
 		f.Files.Volumes[m.Name] = runtime.Volume{HostPath: v.Path, ReadOnly: v.ReadOnly, Relabel: v.Relabel, Err: err}
 	}
 	for _, d := range spec.VolumeDevices {
 		v, err := dir.Device(pod, d.Name)
 		f.Files.Devices[d.Name] = runtime.Volume{HostPath: v.Path, ReadOnly: v.ReadOnly, Err: err}
 	}
+}
+
+// imageVolume is a volume that is an image: kubelet has pulled it for the pod, so
+// that it is here.
+func (n *node) imageVolume(ctx context.Context, pod *corev1.PodSpec, name string) runtime.Volume {
+	for _, v := range pod.Volumes {
+		if v.Name == name && v.Image != nil {
+			image, err := n.client.Image(ctx, runtime.ImageOrder{Ref: v.Image.Reference, Policy: corev1.PullNever})
+			return runtime.Volume{Image: &image, Err: err}
+		}
+	}
+	return runtime.Volume{Err: errdefs.ErrNotFound}
 }
 
 // addReferences finds the configMaps, secrets and files that the spec's

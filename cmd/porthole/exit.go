@@ -24,7 +24,7 @@ const (
 var exitTable = []struct{ code, meaning string }{
 	{"0–255", "the command's own exit code"},
 	{"124", "the session's time was up (--ttl)"},
-	{"125", "Porthole could not do what was asked: bad usage, no such pod, runtime or image, namespaces that differ"},
+	{"125", "Porthole could not do what was asked: bad usage, no such pod, runtime or image, namespaces that differ, more written than --storage-limit allows"},
 	{"126", "the command was found but cannot be executed"},
 	{"127", "the command was not found in the image"},
 	{"128+n", "signal n ended the command, or Porthole itself: 129 a closed terminal, 130 ctrl-c, 137 SIGKILL (out of memory, too), 141 output nobody reads, 143 SIGTERM"},

@@ -122,6 +122,11 @@ func nameless(c *runtimeapi.ContainerConfig) *runtimeapi.ContainerConfig {
 		}
 	}
 	for _, m := range c.GetMounts() {
+		if m.GetImage() != nil {
+			// containerd notes in its own copy where it has put the image, and drops
+			// the mapping that it has applied to it.
+			m.HostPath, m.UidMappings, m.GidMappings = "", nil, nil
+		}
 		if dir, _ := filepath.Split(m.GetHostPath()); filepath.Base(dir) == name && strings.Contains(dir, "/containers/") {
 			m.HostPath = filepath.Join(filepath.Dir(filepath.Clean(dir)), "NAME")
 		}
@@ -184,6 +189,10 @@ func volumesTwin(hostUsers *bool) corev1.PodSpec {
 	mount(corev1.VolumeMount{Name: "disk", MountPath: "/read-only", ReadOnly: true, RecursiveReadOnly: ptr(corev1.RecursiveReadOnlyDisabled)})
 	mount(corev1.VolumeMount{Name: "disk", MountPath: "/etc/hosts.d", MountPropagation: ptr(corev1.MountPropagationHostToContainer)})
 	mount(corev1.VolumeMount{Name: "memory", MountPath: "relative/path", MountPropagation: ptr(corev1.MountPropagationNone)})
+	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "image", VolumeSource: corev1.VolumeSource{
+		Image: &corev1.ImageVolumeSource{Reference: testenv.ImageBusybox, PullPolicy: corev1.PullNever},
+	}})
+	mount(corev1.VolumeMount{Name: "image", MountPath: "/image"})
 	if hostUsers != nil {
 		c.SecurityContext = &corev1.SecurityContext{ProcMount: ptr(corev1.UnmaskedProcMount)}
 	}
