@@ -72,11 +72,7 @@ func (f *Facts) fieldValue(ref *corev1.ObjectFieldSelector) (string, error) {
 // siblingField is a field that another container of the pod was given as a
 // variable: kubelet has told it there.
 func (f *Facts) siblingField(fieldPath string) (string, bool) {
-	t := f.sibling()
-	if t == nil {
-		return "", false
-	}
-	c := f.container(t.Name)
+	t, c := f.siblingSpec()
 	if c == nil {
 		return "", false
 	}

@@ -115,11 +115,7 @@ func (f *Facts) recursive(m corev1.VolumeMount, out *Mount) error {
 // siblingMount finds a volume where the target, or the neighbour, has mounted
 // all of it.
 func (f *Facts) siblingMount(volume string) *Mount {
-	t := f.sibling()
-	if t == nil {
-		return nil
-	}
-	c := f.container(t.Name)
+	t, c := f.siblingSpec()
 	if c == nil {
 		return nil
 	}
@@ -179,11 +175,7 @@ func orNotFound(err error) error {
 }
 
 func (f *Facts) siblingDevice(volume string) *Device {
-	t := f.sibling()
-	if t == nil {
-		return nil
-	}
-	c := f.container(t.Name)
+	t, c := f.siblingSpec()
 	if c == nil {
 		return nil
 	}

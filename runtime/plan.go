@@ -268,3 +268,17 @@ func (f *Facts) sibling() *Target {
 	}
 	return f.Neighbour
 }
+
+// siblingSpec is the sibling with its specification; both are nil where one of
+// them is not known.
+func (f *Facts) siblingSpec() (*Target, *corev1.Container) {
+	t := f.sibling()
+	if t == nil {
+		return nil, nil
+	}
+	c := f.container(t.Name)
+	if c == nil {
+		return nil, nil
+	}
+	return t, c
+}
