@@ -46,6 +46,9 @@ type given struct {
 	hugepages   []string
 	status      corev1.PodStatus
 	allocatable corev1.ResourceList
+	user        runtime.Image // the image's own user
+	objects     map[string]runtime.Object
+	node        runtime.Node
 }
 
 // TestGolden: for what a real kubelet was given, the request is what that
@@ -124,7 +127,8 @@ func checkGolden(t *testing.T, g golden, facts *runtime.Facts) {
 }
 
 func (g golden) given(vectors map[string]golden) given {
-	out := given{status: corev1.PodStatus{PodIP: "10.0.0.1"}, allocatable: corev1.ResourceList{}}
+	out := given{status: corev1.PodStatus{PodIP: "10.0.0.1"}, allocatable: corev1.ResourceList{}, objects: map[string]runtime.Object{}}
+	out.learnNode(g.KubeletConfig)
 	for _, other := range vectors {
 		// The node's, of any vector; the pod's address, of one that shows it.
 		for _, h := range other.KubeletConfig.GetLinux().GetResources().GetHugepageLimits() {
@@ -149,6 +153,27 @@ func (g golden) given(vectors map[string]golden) given {
 	return out
 }
 
+// learnNode takes what kubelet read of its machine and of the image.
+func (g *given) learnNode(sent *runtimeapi.ContainerConfig) {
+	sc := sent.GetLinux().GetSecurityContext()
+	for _, p := range sc.GetMaskedPaths() {
+		if strings.HasPrefix(p, "/sys/devices/system/cpu/") {
+			g.node.ThermalThrottle = append(g.node.ThermalThrottle, p)
+		}
+	}
+	for _, m := range sent.GetMounts() {
+		g.node.SELinux = g.node.SELinux || m.GetSelinuxRelabel()
+	}
+	unified := sent.GetLinux().GetResources().GetUnified()
+	_, g.node.SwapController = unified["memory.swap.max"]
+	g.node.CgroupV2, g.node.SharedCPUs = len(unified) > 0, sent.GetLinux().GetResources().GetCpusetCpus()
+	// Used only where neither pod nor container names a user.
+	g.user.Username = sc.GetRunAsUsername()
+	if uid := sc.GetRunAsUser(); uid != nil && uid.GetValue() != 0 {
+		g.user.UID = valueOf(uid)
+	}
+}
+
 // learn takes a variable's value for what the variable refers to.
 func (g *given) learn(from *corev1.EnvVarSource, value string) {
 	if ref := from.FieldRef; ref != nil {
@@ -166,6 +191,21 @@ func (g *given) learn(from *corev1.EnvVarSource, value string) {
 				g.status.HostIPs = append(g.status.HostIPs, corev1.HostIP{IP: ip})
 			}
 		}
+	}
+	name, key := "", ""
+	if ref := from.ConfigMapKeyRef; ref != nil {
+		name, key = ref.Name, ref.Key
+	}
+	if ref := from.SecretKeyRef; ref != nil {
+		name, key = ref.Name, ref.Key
+	}
+	if name != "" {
+		object := g.objects[name]
+		if object.Data == nil {
+			object.Data = map[string]string{}
+		}
+		object.Data[key] = value
+		g.objects[name] = object
 	}
 	if ref := from.ResourceFieldRef; ref != nil {
 		amount, err := resource.ParseQuantity(value)
@@ -203,9 +243,11 @@ func (g golden) facts(known given, siblings []golden) *runtime.Facts {
 		Sandbox: sandboxOf(g.SandboxConfig),
 		Spec:    &g.Pod,
 		Native:  g.SandboxConfig,
-		Image:   runtime.Image{Ref: g.EphemeralContainer.Image, ID: known.imageID},
-		Node:    runtime.Node{HugepageSizes: known.hugepages, Allocatable: known.allocatable, SeccompRoot: "/var/lib/kubelet/seccomp"},
+		Image:   runtime.Image{Ref: g.EphemeralContainer.Image, ID: known.imageID, UID: known.user.UID, Username: known.user.Username},
+		Node:    known.node,
 	}
+	f.Node.HugepageSizes, f.Node.Allocatable, f.Node.SeccompRoot = known.hugepages, known.allocatable, "/var/lib/kubelet/seccomp"
+	f.Files.ConfigMaps, f.Files.Secrets = known.objects, known.objects
 	f.Spec.Status = known.status
 	f.Sandbox.UsersKnown = true
 	dir := "/var/lib/kubelet/pods/" + metadata.GetUid()

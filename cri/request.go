@@ -113,7 +113,7 @@ func securityContext(p *runtime.Plan) *runtimeapi.LinuxContainerSecurityContext 
 	if s.StrictGroups {
 		out.SupplementalGroupsPolicy = runtimeapi.SupplementalGroupsPolicy_Strict
 	}
-	if len(s.AddCapabilities)+len(s.DropCapabilities) > 0 {
+	if s.Capabilities {
 		out.Capabilities = &runtimeapi.Capability{AddCapabilities: s.AddCapabilities, DropCapabilities: s.DropCapabilities}
 	}
 	return out

@@ -64,6 +64,7 @@ func describeTarget(t *runtime.Target, config *runtimeapi.ContainerConfig) {
 	t.SecurityKnown = sc != nil
 	t.Security = runtime.Security{
 		Privileged:         sc.GetPrivileged(),
+		Capabilities:       sc.GetCapabilities() != nil,
 		AddCapabilities:    sc.GetCapabilities().GetAddCapabilities(),
 		DropCapabilities:   sc.GetCapabilities().GetDropCapabilities(),
 		RunAsUser:          valueOf(sc.GetRunAsUser()),
@@ -137,6 +138,7 @@ func fromSpec(t *runtime.Target, info containerInfo) {
 	if info.Privileged {
 		t.Security.Seccomp = runtime.SecurityProfile{} // a privileged one has no filter, whatever was asked for
 	} else {
+		t.Security.Capabilities = true
 		t.Security.AddCapabilities, t.Security.DropCapabilities = capabilitiesOf(spec.Process.Capabilities.Bounding)
 	}
 	switch name := spec.Process.AppArmor; {

@@ -190,13 +190,23 @@ func (f *Facts) resourceValue(ref *corev1.ResourceFieldSelector) (string, error)
 	kind, name, _ := strings.Cut(ref.Resource, ".")
 	resourceName := corev1.ResourceName(name)
 	amount := have.Requests[resourceName]
-	if kind == "limits" {
+	switch {
+	case kind == "limits" && f.defaultsLimits(ref.ContainerName):
 		var err error
 		if amount, err = f.limit(have.Limits, resourceName); err != nil {
 			return "", err
 		}
+	case kind == "limits":
+		amount = have.Limits[resourceName]
 	}
 	return quotient(amount, ref.Divisor, resourceName == corev1.ResourceCPU), nil
+}
+
+// defaultsLimits reports whether a missing limit of the container is taken from
+// elsewhere: kubelet does that for the container itself and the regular ones of
+// the pod, not for init containers.
+func (f *Facts) defaultsLimits(name string) bool {
+	return name == "" || slices.ContainsFunc(f.Spec.Spec.Containers, func(c corev1.Container) bool { return c.Name == name })
 }
 
 // limit is kubelet's defaultPodLimitsForDownwardAPI for one resource.

@@ -20,7 +20,7 @@ func planEnv(f *Facts, spec *corev1.EphemeralContainer, copied []EnvVar) ([]EnvV
 	e := environment{values: map[string]string{}, services: map[string]string{}}
 	var services []EnvVar
 	if sibling := f.sibling(); sibling != nil {
-		services = serviceVars(sibling.Env)
+		services = serviceVars(f.undeclared(sibling))
 	}
 	for _, v := range services {
 		e.services[v.Name] = v.Value
@@ -50,6 +50,18 @@ func planEnv(f *Facts, spec *corev1.EphemeralContainer, copied []EnvVar) ([]EnvV
 		}
 	}
 	return out, nil
+}
+
+// undeclared is the environment of a container without what its own spec
+// declares: a variable there may look like a service's and is not.
+func (f *Facts) undeclared(t *Target) []EnvVar {
+	c := f.container(t.Name)
+	if c == nil {
+		return t.Env
+	}
+	return slices.DeleteFunc(slices.Clone(t.Env), func(e EnvVar) bool {
+		return slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == e.Name })
+	})
 }
 
 // environment is the environment as it grows.
@@ -233,11 +245,12 @@ var (
 		"ZDOTDIR", "FPATH", "INPUTRC", "TERMCAP", "TERMINFO", "TERMINFO_DIRS", "GCONV_PATH", "GETCONF_DIR", "GLIBC_TUNABLES", "LOCPATH", "NLSPATH",
 		"HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS", "RESOLV_HOST_CONF", "MALLOC_TRACE", "TMPDIR", "EDITOR", "VISUAL", "PAGER", "MANPAGER", "LESSOPEN",
 		"LESSCLOSE", "BROWSER", "SHELL", "NODE_OPTIONS", "NODE_PATH", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH", "DOTNET_STARTUP_HOOKS",
-		"GODEBUG", "GCC_EXEC_PREFIX", "OPENSSL_CONF", "OPENSSL_MODULES", "OPENSSL_ENGINES", "SSLKEYLOGFILE", "AWKPATH", "AWKLIBPATH", "LUA_INIT", "LUA_PATH", "LUA_CPATH",
+		"GODEBUG", "GCC_EXEC_PREFIX", "OPENSSL_CONF", "OPENSSL_MODULES", "OPENSSL_ENGINES", "SSLKEYLOGFILE", "AWKPATH", "AWKLIBPATH", "LUA_INIT", "LUA_PATH", "LUA_CPATH", "VIMINIT", "EXINIT", "LESS", "LESSKEY", "KUBECONFIG", "PHPRC",
+		"PHP_INI_SCAN_DIR", "SYSTEMD_PAGER", "WGETRC", "CURL_HOME", "PSQLRC", "TCLLIBPATH", "BASH_LOADABLES_PATH",
 		// What the debugger's own image and terminal say.
 		"PATH", "HOME", "HOSTNAME", "TERM", "PWD", "OLDPWD", "SHLVL", "USER", "LOGNAME", "container", "_",
 	}
-	neverCopiedFamilies = []string{"LD_", "DYLD_", "BASH_FUNC_", "PYTHON", "PERL", "RUBY", "GIT_", "SSH_", "NIX_LD", "SUDO_"}
+	neverCopiedFamilies = []string{"LD_", "DYLD_", "BASH_FUNC_", "PYTHON", "PERL", "RUBY", "GIT_", "SSH_", "NIX_LD", "SUDO_", "R_PROFILE", "R_ENVIRON"}
 )
 
 // copiedEnv is what may be copied of the target's whole environment, and how

@@ -168,6 +168,11 @@ type Node struct {
 	CgroupV2        bool
 	SwapController  bool // whether containers' cgroups can limit swap
 	SELinux         bool
+	// What kubelet says of containers' memory on cgroup v2: whether an OOM kills one
+	// process only, whether MemoryQoS is off, and how much of what it may have a
+	// container is throttled at (0 for never).
+	SingleProcessOOMKill, NoMemoryQoS bool
+	MemoryThrottling                  float64
 	// SharedCPUs is the CPU set of the static CPU manager's shared pool, empty for
 	// all.
 	SharedCPUs string

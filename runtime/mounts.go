@@ -10,10 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Where kubelet shows its own files in every container.
-const (
-	hostsPath = "/etc/hosts"
-)
+// hostsPath is where kubelet shows the pod's hosts file in every container.
+const hostsPath = "/etc/hosts"
 
 // Sharing says whether the target's mounts are shown in the debug container.
 type Sharing string
@@ -27,13 +25,12 @@ const (
 
 // planMounts is kubelet's makeMounts: the volumes, the hosts file, the
 // termination log. What is shared of the target comes between.
-func planMounts(f *Facts, r Request) ([]Mount, error) {
+func planMounts(f *Facts, r Request) (mounts []Mount, skipped []string, err error) {
 	spec := &r.Spec
-	var mounts []Mount
 	for _, m := range spec.VolumeMounts {
 		mount, err := f.volumeMount(m)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		mounts = append(mounts, mount)
 	}
@@ -46,16 +43,16 @@ func planMounts(f *Facts, r Request) ([]Mount, error) {
 		for _, m := range mounts {
 			taken = append(taken, path.Clean(m.ContainerPath))
 		}
-		shared, err := f.sharedMounts(r.Share, taken)
-		if err != nil {
-			return nil, err
+		var shared []Mount
+		if shared, skipped, err = f.sharedMounts(r.Share, taken); err != nil {
+			return nil, nil, err
 		}
 		mounts = append(mounts, shared...)
 	}
 	if f.Files.TerminationLog != "" {
 		mounts = append(mounts, Mount{HostPath: f.Files.TerminationLog, ContainerPath: terminationLog, Relabel: f.Node.SELinux})
 	}
-	return mounts, nil
+	return mounts, skipped, nil
 }
 
 // absolute is kubelet's MakeAbsolutePath.
@@ -187,20 +184,24 @@ func (f *Facts) siblingDevice(volume string) *Device {
 	return nil
 }
 
-// runtimeFiles are what a runtime itself mounts into every container, and what
-// must be the container's own.
-var runtimeFiles = []string{"/etc/resolv.conf", "/etc/hostname", "/dev/shm", "/dev", "/proc", "/sys", "/sys/fs/cgroup", "/run/.containerenv", "/run/secrets"}
+// neverShared are paths at which a container must have its own.
+var neverShared = []string{"/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname"}
 
 // sharedMounts are the target's mounts at the same paths, subPaths included,
-// but for what every container has of its own and for paths that are taken.
-func (f *Facts) sharedMounts(how Sharing, taken []string) ([]Mount, error) {
+// but for its termination log and for paths that are taken. skipped names those
+// that cannot be shared.
+func (f *Facts) sharedMounts(how Sharing, taken []string) (shared []Mount, skipped []string, err error) {
 	if f.Target == nil {
-		return nil, fmt.Errorf("there is no target whose volumes could be shared; name one with --target: %w", errdefs.ErrInvalidArgument)
+		return nil, nil, fmt.Errorf("there is no target whose volumes could be shared; name one with --target: %w", errdefs.ErrInvalidArgument)
 	}
-	var out []Mount
+	own := "/pods/" + f.Pod.UID + "/containers/" + f.Target.Name + "/"
 	for _, m := range f.Target.Mounts {
-		at := path.Clean(m.ContainerPath)
-		if slices.Contains(taken, at) || slices.Contains(runtimeFiles, at) || strings.Contains(m.HostPath, "/containers/"+f.Target.Name+"/") {
+		at, host := path.Clean(m.ContainerPath), path.Clean(m.HostPath)
+		switch {
+		case slices.Contains(taken, at) || strings.Contains(m.HostPath, own):
+			continue
+		case slices.Contains(neverShared, at) || m.Image == nil && (host == "/proc" || strings.HasPrefix(host, "/proc/")):
+			skipped = append(skipped, at)
 			continue
 		}
 		if how == ShareReadOnly {
@@ -211,10 +212,10 @@ func (f *Facts) sharedMounts(how Sharing, taken []string) ([]Mount, error) {
 		if m.Propagation == corev1.MountPropagationBidirectional {
 			m.Propagation = corev1.MountPropagationHostToContainer
 		}
-		if m.RecursiveReadOnly && m.Propagation != "" {
+		if m.RecursiveReadOnly {
 			m.Propagation = ""
 		}
-		out = append(out, m)
+		shared = append(shared, m)
 	}
-	return out, nil
+	return shared, skipped, nil
 }

@@ -110,7 +110,8 @@ func TestSharedMounts(t *testing.T) {
 	f.Target.Mounts = []Mount{
 		{HostPath: "/k/empty-dir/data", ContainerPath: "/data", Propagation: corev1.MountPropagationBidirectional},
 		{HostPath: "/k/etc-hosts", ContainerPath: "/etc/hosts"},
-		{HostPath: "/k/containers/app/11", ContainerPath: "/tmp/why"},
+		{HostPath: "/k/pods/u1/containers/app/11", ContainerPath: "/tmp/why"},
+		{HostPath: "/proc", ContainerPath: "/host/proc"},
 		{HostPath: "/run/sandboxes/x/resolv.conf", ContainerPath: "/etc/resolv.conf"},
 		{HostPath: "/k/subpaths/disk/0", ContainerPath: "/part/", ReadOnly: true},
 		{HostPath: "/k/other", ContainerPath: "/mine"},
@@ -124,8 +125,12 @@ func TestSharedMounts(t *testing.T) {
 		{HostPath: "/k/subpaths/disk/0", ContainerPath: "/part/", ReadOnly: true},
 		{HostPath: "/k/containers/porthole-x/0a", ContainerPath: "/dev/termination-log"},
 	}
-	if got := mustPlan(t, f, r).Mounts; !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %+v\nwant %+v", got, want)
+	p := mustPlan(t, f, r)
+	if !reflect.DeepEqual(p.Mounts, want) {
+		t.Errorf("got  %+v\nwant %+v", p.Mounts, want)
+	}
+	if said := strings.Join(p.Warnings, " "); !strings.Contains(said, "/host/proc, /etc/resolv.conf") {
+		t.Errorf("what was skipped: %q", said)
 	}
 	r.Share = ShareReadOnly
 	if got := mustPlan(t, f, r).Mounts; !got[2].ReadOnly || got[0].ReadOnly {

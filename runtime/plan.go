@@ -89,6 +89,9 @@ func NewPlan(f *Facts, r Request) (*Plan, error) {
 	if err := f.ready(); err != nil {
 		return nil, err
 	}
+	if spec.TargetContainerName != "" && f.Target == nil {
+		return nil, fmt.Errorf("unable to find target container %s: pod %s has none of that name now: %w", spec.TargetContainerName, f.Pod.FullName(), errdefs.ErrNotFound)
+	}
 	if slices.Contains(f.UsedNames, spec.Name) {
 		return nil, fmt.Errorf("container name %q was used in pod %s before, and a name is used once; choose another: %w", spec.Name, f.Pod.FullName(), errdefs.ErrAlreadyExists)
 	}
@@ -121,6 +124,10 @@ func NewPlan(f *Facts, r Request) (*Plan, error) {
 	if err := p.addContent(f, r); err != nil {
 		return nil, err
 	}
+	// Last, as the runtime would find out only when all else was right.
+	if err := f.targetRuns(); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -141,8 +148,12 @@ func (p *Plan) addContent(f *Facts, r Request) (err error) {
 		return err
 	}
 	p.Command, p.Args = expandAll(spec.Command, p.Env), expandAll(spec.Args, p.Env)
-	if p.Mounts, err = planMounts(f, r); err != nil {
+	var skipped []string
+	if p.Mounts, skipped, err = planMounts(f, r); err != nil {
 		return err
+	}
+	if len(skipped) > 0 {
+		p.Warnings = append(p.Warnings, "Not shared of the target's mounts, since a container must have its own there: "+strings.Join(skipped, ", ")+".")
 	}
 	p.Devices, err = planDevices(f, spec)
 	return err
@@ -229,6 +240,11 @@ func (f *Facts) ready() error {
 	if f.Sandbox.LogDirectory == "" {
 		return fmt.Errorf("pod %s: the runtime does not tell its log directory, and without one kubelet's clean-up could remove foreign files: %w", f.Pod.FullName(), errdefs.ErrFailedPrecondition)
 	}
+	return nil
+}
+
+// targetRuns refuses a target without a process, in the runtime's words.
+func (f *Facts) targetRuns() error {
 	if t := f.Target; t != nil && f.sharesTarget() && t.State != Running {
 		return fmt.Errorf("invalid target container %q of pod %s: container %q is not running - in state CONTAINER_%s; choose another with --target, or --target= for none: %w",
 			t.Name, f.Pod.FullName(), t.ID, strings.ToUpper(string(t.State)), errdefs.ErrFailedPrecondition)

@@ -101,6 +101,16 @@ func TestEnvFrom(t *testing.T) {
 	}
 }
 
+// What the target's own spec declares is no service's, whatever its name.
+func TestDeclaredIsNoService(t *testing.T) {
+	f := goodFacts()
+	f.Target.Env = []EnvVar{{"DB_SERVICE_HOST", "x"}, {"DB_SERVICE_PORT", "1"}, {"DB_SERVICE_PORT_ADMIN", "secret"}, {"WEB_SERVICE_HOST", "10.0.0.1"}, {"WEB_SERVICE_PORT", "80"}}
+	f.Spec = &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Env: []corev1.EnvVar{{Name: "DB_SERVICE_HOST"}, {Name: "DB_SERVICE_PORT"}, {Name: "DB_SERVICE_PORT_ADMIN"}}}}}}
+	if env, err := planEnv(f, goodSpec(), nil); err != nil || names(env) != "WEB_SERVICE_HOST WEB_SERVICE_PORT" {
+		t.Errorf("%v, %v", env, err)
+	}
+}
+
 func TestEnvFiles(t *testing.T) {
 	yes := true
 	ref := corev1.FileKeySelector{VolumeName: "shared", Path: "app.env", Key: "K"}
@@ -188,6 +198,7 @@ func TestDownwardResources(t *testing.T) {
 	f.Spec.Spec.Containers = []corev1.Container{{Name: "app", Resources: corev1.ResourceRequirements{
 		Limits: list("cpu", "1500m", "hugepages-2Mi", "4Mi"), Requests: list("memory", "100Mi"),
 	}}}
+	f.Spec.Spec.InitContainers = []corev1.Container{{Name: "setup", Resources: corev1.ResourceRequirements{Limits: list("memory", "7Mi")}}}
 	f.Node.Allocatable = list("cpu", "4", "memory", "8Gi")
 	limited := goodFacts()
 	limited.Spec, limited.Node.Allocatable = podWith(list("memory", "1Gi")), f.Node.Allocatable
@@ -199,7 +210,7 @@ func TestDownwardResources(t *testing.T) {
 		{f, "app", "limits.hugepages-2Mi", "1Mi", "4"}, {f, "app", "requests.cpu", "", "0"},
 		{f, "app", "limits.memory", "1Gi", "8"}, // all that the node has
 		{f, "", "limits.cpu", "", "4"}, {f, "", "requests.cpu", "", "0"}, {f, "", "limits.hugepages-2Mi", "", "0"},
-		{limited, "", "limits.memory", "1Mi", "1024"},
+		{limited, "", "limits.memory", "1Mi", "1024"}, {f, "setup", "limits.cpu", "", "0"}, {f, "setup", "limits.memory", "1Mi", "7"},
 	} {
 		ref := &corev1.ResourceFieldSelector{ContainerName: c.container, Resource: c.name}
 		if c.divisor != "" {

@@ -136,6 +136,15 @@ func planUnified(f *Facts) map[string]string {
 	}
 	sibling := f.sibling()
 	if sibling == nil || sibling.Unified == nil {
+		if f.Node.SingleProcessOOMKill {
+			delete(out, "memory.oom.group")
+		}
+		if f.Node.NoMemoryQoS {
+			delete(out, "memory.min")
+			delete(out, "memory.low")
+			out["memory.high"] = "max"
+		}
+		f.throttle(out)
 		return out
 	}
 	for key := range out {
@@ -151,8 +160,23 @@ func planUnified(f *Facts) map[string]string {
 	// With MemoryQoS kubelet writes one of min and low, if that has a request.
 	if _, low := sibling.Unified["memory.low"]; low || sibling.Unified["memory.min"] != "" {
 		out["memory.min"], out["memory.low"] = "0", "0"
+		f.throttle(out)
 	}
 	return out
+}
+
+// throttle sets memory.high where MemoryQoS has a throttling factor: a share of
+// all that the node has for pods, unless the pod has a limit of its own.
+func (f *Facts) throttle(unified map[string]string) {
+	const page = 4096
+	memory, known := f.Node.Allocatable[corev1.ResourceMemory]
+	limits := f.podLimits()
+	if f.Node.MemoryThrottling == 0 || f.Node.NoMemoryQoS || !known || !limits.Memory().IsZero() {
+		return
+	}
+	if high := int64(float64(memory.Value())*f.Node.MemoryThrottling/page) * page; high > 0 {
+		unified["memory.high"] = strconv.FormatInt(high, 10)
+	}
 }
 
 // oomScore is kubelet's GetContainerOOMScoreAdjust for an ephemeral container,

@@ -159,6 +159,22 @@ func TestUnified(t *testing.T) {
 	}
 }
 
+// Without a container to see it by, kubelet's own settings say.
+func TestUnifiedBySettings(t *testing.T) {
+	f := &Facts{Node: Node{CgroupV2: true, SingleProcessOOMKill: true, NoMemoryQoS: true}}
+	if got := planUnified(f); !maps.Equal(got, map[string]string{"memory.high": "max"}) {
+		t.Errorf("%v", got)
+	}
+	f.Node = Node{CgroupV2: true, MemoryThrottling: 0.9, Allocatable: list("memory", "1Gi")}
+	if got := planUnified(f)["memory.high"]; got != "966365184" {
+		t.Errorf("throttled at %q", got)
+	}
+	f.Spec = podWith(list("memory", "1Mi"))
+	if got, ok := planUnified(f)["memory.high"]; ok {
+		t.Errorf("a pod with a limit of its own: %q", got)
+	}
+}
+
 // TestCaps: what the user asks for lowers what kubelet allows and never lifts it.
 func TestCaps(t *testing.T) {
 	limited := podWith(list("cpu", "1", "memory", "1Gi"))

@@ -13,7 +13,9 @@ import (
 
 // Security is the effective security context of a container.
 type Security struct {
-	Privileged         bool
+	Privileged bool
+	// Capabilities is set if any are named, be it an empty list.
+	Capabilities       bool
 	AddCapabilities    []string
 	DropCapabilities   []string
 	RunAsUser          *int64
@@ -90,15 +92,16 @@ func (f *Facts) podSecurity() podSecurity {
 }
 
 // volumeGroups are the groups that kubelet adds for persistent volumes
-// (pv.beta.kubernetes.io/gid): what the sandbox has beyond those of the spec.
+// (pv.beta.kubernetes.io/gid): what the sandbox has beyond those of the spec. One
+// may be a group that the spec has, too.
 func (f *Facts) volumeGroups(known []int64) []int64 {
-	var extra []int64
 	if !f.Sandbox.UsersKnown {
 		return nil
 	}
-	for _, g := range f.Sandbox.SupplementalGroups {
-		if !slices.Contains(known, g) {
-			extra = append(extra, g)
+	extra := slices.Clone(f.Sandbox.SupplementalGroups)
+	for _, g := range known {
+		if i := slices.Index(extra, g); i >= 0 {
+			extra = slices.Delete(extra, i, i+1)
 		}
 	}
 	return extra
@@ -195,6 +198,7 @@ func planSecurity(f *Facts, spec *corev1.EphemeralContainer, pod podSecurity) Se
 		s.MaskedPaths, s.ReadonlyPaths = nil, nil
 	}
 	if caps := sc.Capabilities; caps != nil {
+		s.Capabilities = true
 		for _, c := range caps.Add {
 			s.AddCapabilities = append(s.AddCapabilities, string(c))
 		}
@@ -216,7 +220,10 @@ func planSecurity(f *Facts, spec *corev1.EphemeralContainer, pod podSecurity) Se
 	// Without a user in either security context kubelet takes the image's own.
 	s.RunAsUser = first(sc.RunAsUser, pod.user)
 	if s.RunAsUser == nil {
-		s.RunAsUser, s.RunAsUsername = f.Image.UID, f.Image.Username
+		s.RunAsUser = f.Image.UID
+		if s.RunAsUser == nil {
+			s.RunAsUsername = f.Image.Username
+		}
 	}
 	if s.RunAsUser == nil && s.RunAsUsername == "" {
 		s.RunAsUser = new(int64)
@@ -274,7 +281,10 @@ func verifyRunAsNonRoot(f *Facts, r Request, pod podSecurity) (warning string, e
 		required = sc.RunAsNonRoot
 	}
 	user := first(sc.RunAsUser, pod.user)
-	if f.Image.ID == "" && user == nil {
+	if r.Username != "" {
+		user = nil // it takes the place of any number
+	}
+	if f.Image.ID == "" && user == nil && r.Username == "" {
 		return "", nil // the image is not looked at yet
 	}
 	why := rootReason(f, user, r.Username)

@@ -40,6 +40,7 @@ func TestEffectiveUser(t *testing.T) {
 	}{
 		{what: "nobody says", want: num(0)},
 		{what: "image, numeric", image: Image{UID: num(1001)}, want: num(1001)},
+		{what: "image, both ways", image: Image{UID: num(1001), Username: "web"}, want: num(1001)},
 		{what: "image, by name", image: Image{Username: "web"}, wantName: "web"},
 		{what: "pod over image", pod: num(1000), image: Image{UID: num(1001), Username: "web"}, want: num(1000), podGrp: num(3000), wantGrp: num(3000)},
 		{what: "own over pod", own: num(7), pod: num(1000), want: num(7), ownGrp: num(8), podGrp: num(3000), wantGrp: num(8)},
@@ -60,13 +61,14 @@ func TestEffectiveUser(t *testing.T) {
 func TestSecurityOfThePod(t *testing.T) {
 	strict := corev1.SupplementalGroupsPolicyStrict
 	f := &Facts{
-		Sandbox: Sandbox{UsersKnown: true, SupplementalGroups: []int64{2000, 77, 4000}, Privileged: true},
+		Sandbox: Sandbox{UsersKnown: true, SupplementalGroups: []int64{2000, 77, 2000, 4000}, Privileged: true},
 		Node:    Node{ThermalThrottle: []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"}},
 		Spec:    podOf(corev1.PodSecurityContext{FSGroup: num(2000), SupplementalGroups: []int64{4000}, SupplementalGroupsPolicy: &strict, SELinuxOptions: &corev1.SELinuxOptions{Level: "s0:c1"}}),
 	}
 	s := secure(f, nil)
-	// 77 is of a volume: kubelet puts such groups last for a container.
-	if !slices.Equal(s.SupplementalGroups, []int64{2000, 4000, 77}) || !s.StrictGroups {
+	// 77 is of a volume, and 2000 of one more: kubelet puts such groups last for a
+	// container.
+	if !slices.Equal(s.SupplementalGroups, []int64{2000, 4000, 77, 2000}) || !s.StrictGroups {
 		t.Errorf("groups %v, strict %v", s.SupplementalGroups, s.StrictGroups)
 	}
 	if s.SELinux == nil || s.SELinux.Level != "s0:c1" {
@@ -223,8 +225,14 @@ func TestVerifyRunAsNonRoot(t *testing.T) {
 			t.Errorf("%s: %v, want %s", c.what, err, c.refusal+who)
 		}
 	}
-	f := &Facts{Image: Image{ID: "sha256:0"}, Spec: podOf(corev1.PodSecurityContext{RunAsNonRoot: new(true)})}
+	named := &Facts{Spec: podOf(corev1.PodSecurityContext{RunAsNonRoot: new(true), RunAsUser: num(1000)})}
 	r := goodRequest()
+	r.Username = "root"
+	if _, err := verifyRunAsNonRoot(named, r, named.podSecurity()); err == nil {
+		t.Error("a user by name takes the place of the pod's, and nobody knows that it is not root")
+	}
+	f := &Facts{Image: Image{ID: "sha256:0"}, Spec: podOf(corev1.PodSecurityContext{RunAsNonRoot: new(true)})}
+	r = goodRequest()
 	if _, err := verifyRunAsNonRoot(f, r, f.podSecurity()); err == nil {
 		t.Error("the pod forbids root, the container says nothing, and the image is root's")
 	}
@@ -274,7 +282,7 @@ func TestAsTarget(t *testing.T) {
 	f := goodFacts()
 	f.Node.SeccompRoot = "/k/seccomp"
 	f.Target.Security = Security{
-		RunAsUser: num(1000), RunAsGroup: num(3000), NoNewPrivileges: true, ReadOnlyRootfs: true, DropCapabilities: []string{"ALL"}, AddCapabilities: []string{"NET_BIND_SERVICE"},
+		RunAsUser: num(1000), RunAsGroup: num(3000), NoNewPrivileges: true, ReadOnlyRootfs: true, Capabilities: true, DropCapabilities: []string{"ALL"}, AddCapabilities: []string{"NET_BIND_SERVICE"},
 		Seccomp: SecurityProfile{"Localhost", "/k/seccomp/web.json"}, AppArmor: &SecurityProfile{"Localhost", "web"}, MaskedPaths: maskedPaths,
 	}
 	spec := goodSpec()
