@@ -34,13 +34,20 @@ func (e *Engine) cleanUp(ctx context.Context, entry journal.Entry, id string) er
 	return e.forget(ctx, entry)
 }
 
-// giveBack undoes what was done for a session that did not begin.
+// giveBack undoes what was done for a session that did not begin. An image that
+// was asked for may still arrive where the answer was not waited for; then the
+// journal goes on naming it, and gc removes it.
 func (e *Engine) giveBack(ctx context.Context, p *Prepared) error {
-	err := e.dropImage(ctx, p)
-	if err == nil && e.Journal != nil {
-		err = e.Journal.Remove(p.Session)
+	if !p.pulling {
+		return nil
 	}
-	return err
+	if err := e.Store.RemoveImage(context.WithoutCancel(ctx), p.order.Spec.Image); err != nil && !errdefs.IsFailedPrecondition(err) {
+		return fmt.Errorf("clean up session %s: %w; 'porthole gc' will try again", p.Session, err)
+	}
+	if e.Journal == nil || ctx.Err() != nil && p.Plan == nil {
+		return nil
+	}
+	return e.Journal.Remove(p.Session)
 }
 
 // forget removes what is left of a session once its container is gone.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func (e *Engine) collect(ctx context.Context, all, really bool) ([]Removed, erro
 	for _, k := range containers {
 		entry := entries[k.Mark.Session]
 		delete(entries, k.Mark.Session)
-		why := e.why(k, all)
+		why := e.why(k, entry, all)
 		if why == "" {
 			continue
 		}
@@ -89,7 +90,9 @@ func (e *Engine) entries() (map[string]journal.Entry, error) {
 	}
 	list, err := e.Journal.List()
 	for _, entry := range list {
-		out[entry.Session] = entry
+		if !e.foreign(entry.Endpoint) {
+			out[entry.Session] = entry
+		}
 	}
 	return out, err
 }
@@ -110,9 +113,15 @@ func (e *Engine) unborn(entries map[string]journal.Entry, containers []runtime.I
 	return false
 }
 
-// why says why a container is to be removed, or nothing.
-func (e *Engine) why(k runtime.Info, all bool) string {
-	alive, known := e.Host.Running(k.Mark.Keeper)
+// foreign reports whether something belongs to another runtime.
+func (e *Engine) foreign(endpoint string) bool {
+	return endpoint != "" && e.Endpoint != "" && endpoint != e.Endpoint
+}
+
+// why says why a container is to be removed, or nothing. One that nobody keeps
+// has a keeper in the journal until it is proved to be the right one.
+func (e *Engine) why(k runtime.Info, entry journal.Entry, all bool) string {
+	alive, known := e.Host.Running(cmp.Or(k.Mark.Keeper, entry.Keeper))
 	switch {
 	case k.Exit != nil && (known && !alive || time.Since(k.Exit.Finished) > endedGrace):
 		return fmt.Sprintf("ended with exit code %d", k.Exit.Code)

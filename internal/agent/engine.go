@@ -113,6 +113,9 @@ type Engine struct {
 	Store   Store
 	Host    Host
 	Journal *journal.Dir // nil where no state can be kept
+	// Endpoint is the runtime that Rung and Store speak to: what the journal and the
+	// records have of another is not touched.
+	Endpoint string
 	// Records remember what was added to which pod; nil where no state can be kept.
 	Records *journal.Records
 	// Notice tells the user something in one line; never nil. Verbose tells what

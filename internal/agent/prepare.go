@@ -28,6 +28,8 @@ type Order struct {
 	// Target says.
 	Spec corev1.EphemeralContainer
 	TTL  time.Duration // 0 for no expiry
+	// SpecOnly asks for no more than the spec, for which no image is needed.
+	SpecOnly bool
 	// DryRun asks for a plan only: nothing is pulled or written.
 	DryRun bool
 	// Unattended sessions are not ended with the caller: they run until their time
@@ -62,6 +64,8 @@ type Prepared struct {
 	Expires time.Time
 	order   Order
 	notes   []string // for the user, once it is known that the order is good
+	// pulling is set once the journal says that the image is to be removed.
+	pulling bool
 }
 
 // namePrefix begins the name of a debug container: one that nobody would give
@@ -114,11 +118,20 @@ func (e *Engine) Prepare(ctx context.Context, o Order) (*Prepared, error) {
 	for _, line := range p.notes {
 		e.Notice(line)
 	}
+	if o.SpecOnly {
+		p.Plan = plan
+		return p, nil
+	}
 	if f.Image, err = e.image(ctx, p, <-present); err == nil {
+		// Its time begins when the image is there.
+		if o.TTL > 0 {
+			p.Expires = time.Now().Add(o.TTL).Truncate(time.Second)
+			request.Mark.Expires = p.Expires
+		}
 		p.Plan, err = runtime.NewPlan(f, request)
 	}
 	if err != nil {
-		return nil, errors.Join(err, e.giveBack(context.WithoutCancel(ctx), p))
+		return nil, errors.Join(err, e.giveBack(ctx, p))
 	}
 	for _, line := range p.Plan.Warnings {
 		e.Notice(line)
@@ -160,9 +173,6 @@ func (e *Engine) request(ctx context.Context, p *Prepared, target *runtime.Conta
 	if f.Target != nil && f.Sandbox.ProcessIDs != runtime.ModeContainer {
 		p.notes = append(p.notes, fmt.Sprintf("The pod's containers share PID namespaces already (%s); the target makes no difference to processes.", f.Sandbox.ProcessIDs))
 	}
-	if o.TTL > 0 {
-		p.Expires = time.Now().Add(o.TTL).Truncate(time.Second)
-	}
 	if o.AsTarget {
 		if err := runtime.AsTarget(spec, f); err != nil {
 			return runtime.Request{}, err
@@ -174,7 +184,7 @@ func (e *Engine) request(ctx context.Context, p *Prepared, target *runtime.Conta
 	if f.Files.ContainerDir != "" {
 		f.Files.TerminationLog = filepath.Join(f.Files.ContainerDir, randomHex())
 	}
-	mark := runtime.Mark{Session: p.Session, Owner: e.Host.Owner, Expires: p.Expires, Keeper: e.Host.Keeper, Target: spec.TargetContainerName}
+	mark := runtime.Mark{Session: p.Session, Owner: e.Host.Owner, Keeper: e.Host.Keeper, Target: spec.TargetContainerName}
 	if o.Unattended {
 		mark.Keeper = "" // nobody's death ends it
 	}
@@ -211,37 +221,29 @@ func (e *Engine) image(ctx context.Context, p *Prepared, present lookup) (runtim
 	if policy == "" {
 		policy = ephemeral.DefaultPullPolicy(spec.Image)
 	}
+	if p.order.DryRun && errdefs.IsNotFound(present.err) && policy != corev1.PullNever {
+		return present.image, fmt.Errorf("image %q is not on the node, so that its ID is not known; without --dry-run it would be pulled: %w", spec.Image, errdefs.ErrNotFound)
+	}
 	if p.order.DryRun || policy == corev1.PullNever || policy == corev1.PullIfNotPresent && present.err == nil {
 		return present.image, present.err
 	}
 	if p.order.RemoveImage && errdefs.IsNotFound(present.err) {
 		// A crash after the pull must not leave the image either.
 		e.record(journal.Entry{Session: p.Session, Keeper: e.Host.Keeper, Namespace: p.Facts.Pod.Namespace, Pod: p.Facts.Pod.Name, PodUID: p.Facts.Pod.UID,
-			Container: p.Spec.Name, Created: time.Now().UTC(), Image: spec.Image})
+			Container: p.Spec.Name, Created: time.Now().UTC(), Image: spec.Image, Endpoint: e.Endpoint})
+		p.pulling = true
 	}
 	image, err := e.Rung.Image(ctx, runtime.ImageOrder{
 		Ref: spec.Image, Policy: spec.ImagePullPolicy, Facts: p.Facts, Credentials: e.Host.Credentials, Notice: e.Notice,
 	})
 	if err == nil && image.Source != "" {
 		what := "it stays on the node, where any pod may use it without a credential; --rm-image removes it afterwards"
-		if p.order.RemoveImage {
+		if p.order.RemoveImage && image.Pulled {
 			what = "until it is removed again any pod on the node may use it without a credential"
 		}
 		e.Notice(fmt.Sprintf("Warning: image %q was pulled with a credential (%s): %s.", spec.Image, image.Source, what))
 	}
 	return image, err
-}
-
-// dropImage takes back a pull for a session that will not be.
-func (e *Engine) dropImage(ctx context.Context, p *Prepared) error {
-	if !p.order.RemoveImage || !p.Facts.Image.Pulled {
-		return nil
-	}
-	err := e.Store.RemoveImage(context.WithoutCancel(ctx), p.Facts.Image.Ref)
-	if errdefs.IsFailedPrecondition(err) {
-		return nil // it is somebody else's, too
-	}
-	return err
 }
 
 func (p *Prepared) chooseTarget(match runtime.Match, containers []runtime.Container) (*runtime.Container, error) {

@@ -22,13 +22,13 @@ func (e *Engine) remember(p *Prepared) {
 	}
 	e.writeRecord(journal.Record{
 		Session: p.Session, Namespace: p.Plan.Pod.Namespace, Pod: p.Plan.Pod.Name, PodUID: p.Plan.Pod.UID, Container: p.Plan.Name,
-		Target: p.Spec.TargetContainerName, Owner: e.Host.Owner, Image: p.Plan.Image.Ref, ImageID: p.Plan.Image.ID,
-		Spec: spec, Options: p.order.options(), Created: time.Now().UTC(), Expires: p.Expires.UTC(),
+		Target: p.Spec.TargetContainerName, Owner: e.Host.Owner, Endpoint: e.Endpoint, Image: p.Plan.Image.Ref, ImageID: p.Plan.Image.ID,
+		Spec: spec, Options: p.order.Options(), Created: time.Now().UTC(), Expires: p.Expires.UTC(),
 	})
 }
 
-// options are what the order has beyond the spec.
-func (o *Order) options() map[string]string {
+// Options are what the order has beyond the spec, by the names of their flags.
+func (o *Order) Options() map[string]string {
 	out := map[string]string{}
 	set := func(name, value string, is bool) {
 		if is {
@@ -135,7 +135,7 @@ func (e *Engine) prune(ctx context.Context) error {
 	for _, p := range pods {
 		alive[p.UID] = true
 	}
-	return e.Records.Prune(func(uid string) bool { return alive[uid] })
+	return e.Records.Prune(func(r journal.Record) bool { return alive[r.PodUID] || e.foreign(r.Endpoint) })
 }
 
 // Inspected is all that is known of one session.

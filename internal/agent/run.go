@@ -35,10 +35,11 @@ type Outcome struct {
 func (e *Engine) Run(ctx context.Context, p *Prepared, streams runtime.Streams) (out Outcome, err error) {
 	out.Session = p.Session
 	entry := p.entry(e.Host.Keeper)
+	entry.Endpoint = e.Endpoint
 	began := false
 	defer func() {
 		if !began {
-			err = errors.Join(err, e.giveBack(context.WithoutCancel(ctx), p))
+			err = errors.Join(err, e.giveBack(ctx, p))
 		}
 	}()
 	if err := checkPaths(entry.Paths, p.Plan.Name); err != nil {
@@ -52,6 +53,9 @@ func (e *Engine) Run(ctx context.Context, p *Prepared, streams runtime.Streams) 
 		return out, err
 	}
 	defer pinned.close()
+	if err := checkFree(entry.Paths); err != nil {
+		return out, err
+	}
 	e.record(entry)
 	began = true
 	// From here on something may exist. Whatever happens, it is removed.

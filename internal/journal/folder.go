@@ -10,18 +10,24 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containerd/errdefs"
 )
 
 // folder is a directory with one JSON file per session.
-type folder struct{ path string }
+type folder struct {
+	path string
+	// keeps says that a file which cannot be decoded may be one that is being
+	// written; it is removed only when it is old.
+	keeps bool
+}
 
-func openFolder(path string) (folder, error) {
+func openFolder(path string, keeps bool) (folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return folder{}, fmt.Errorf("journal %s: %w", path, err)
 	}
-	return folder{path: path}, nil
+	return folder{path, keeps}, nil
 }
 
 var sessionName = regexp.MustCompile(`^[a-z0-9]{4,64}$`)
@@ -115,6 +121,12 @@ func (d folder) remove(session string) error {
 	return nil
 }
 
+// old reports whether a file has not been written to for an hour.
+func old(f fs.DirEntry) bool {
+	info, err := f.Info()
+	return err == nil && time.Since(info.ModTime()) > time.Hour
+}
+
 // list reads all files. One that decode does not know as the session's is
 // removed, as are temporary files of dead writers.
 func list[T any](d folder, decode func(session string, data []byte) (T, bool)) ([]T, error) {
@@ -137,9 +149,14 @@ func list[T any](d folder, decode func(session string, data []byte) (T, bool)) (
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // ended meanwhile
 		}
+		if err != nil {
+			continue // that it cannot be read now says nothing of what is in it
+		}
 		doc, ok := decode(name, data)
-		if err != nil || !ok || !sessionName.MatchString(name) {
-			_ = os.Remove(path)
+		if !ok || !sessionName.MatchString(name) {
+			if !d.keeps || old(f) {
+				_ = os.Remove(path)
+			}
 			continue
 		}
 		out = append(out, doc)

@@ -36,6 +36,9 @@ type Entry struct {
 	Verification string `json:"verification,omitempty"`
 	// Image is to be removed with the session, which pulled it.
 	Image string `json:"image,omitempty"`
+	// Endpoint is the runtime that has the container: one state directory may see
+	// several.
+	Endpoint string `json:"endpoint,omitempty"`
 }
 
 // Dir is a directory of entries.
@@ -43,7 +46,7 @@ type Dir struct{ folder }
 
 // Open makes the directory (0700) if it is not there.
 func Open(path string) (*Dir, error) {
-	f, err := openFolder(path)
+	f, err := openFolder(path, false)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ type Record struct {
 	Target      string `json:"target,omitempty"`
 	Owner       string `json:"owner,omitempty"`
 	Image       string `json:"image"`
+	Endpoint    string `json:"endpoint,omitempty"` // the runtime that the pod is on
 	ImageID     string `json:"imageID,omitempty"`
 	// Spec is the v1.EphemeralContainer, and Options what the API cannot say.
 	Spec    json.RawMessage   `json:"spec"`
@@ -48,7 +49,7 @@ type Records struct{ folder }
 
 // OpenRecords makes the directory (0700) if it is not there.
 func OpenRecords(path string) (*Records, error) {
-	f, err := openFolder(path)
+	f, err := openFolder(path, true)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +126,7 @@ func (r *Records) Names(podUID string) []string {
 
 // Prune removes the records of pods that are gone, and the oldest if there are
 // too many.
-func (r *Records) Prune(alive func(podUID string) bool) error {
+func (r *Records) Prune(alive func(Record) bool) error {
 	all, err := r.List()
 	if err != nil {
 		return err
@@ -133,7 +134,7 @@ func (r *Records) Prune(alive func(podUID string) bool) error {
 	var errs []error
 	kept := all[:0]
 	for _, rec := range all {
-		if alive(rec.PodUID) {
+		if alive(rec) {
 			kept = append(kept, rec)
 			continue
 		}

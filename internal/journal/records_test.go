@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,7 +64,7 @@ func TestRecords(t *testing.T) {
 	if _, ok := r.Read("none"); ok {
 		t.Error("a record of nothing")
 	}
-	if err := r.Prune(func(uid string) bool { return uid == "u2" }); err != nil {
+	if err := r.Prune(func(rec Record) bool { return rec.PodUID == "u2" }); err != nil {
 		t.Fatal(err)
 	}
 	if all, _ := r.List(); len(all) != 1 || all[0].Session != "cccc" {
@@ -75,5 +76,34 @@ func TestRecords(t *testing.T) {
 	info, err := os.Stat(r.path)
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// A file that is being written is not mistaken for damage.
+func TestRecordsBesideWriters(t *testing.T) {
+	r, err := OpenRecords(filepath.Join(t.TempDir(), "records"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const count = 500
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range count {
+			if err := r.Write(Record{Session: fmt.Sprintf("s%04d", i), PodUID: "u1", Container: "c", Spec: json.RawMessage(`{}`)}); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+			r.Names("u1")
+		}
+	}
+	if got := len(r.Names("u1")); got != count {
+		t.Errorf("%d records of %d are left", got, count)
 	}
 }
