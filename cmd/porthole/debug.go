@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,11 +33,11 @@ func debugCommand(io stdio) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := pullSources(ctx, c, n); err != nil {
-				return err
-			}
 			if o.DryRun {
 				return dryRun(ctx, n, o, c.String("output"))
+			}
+			if err := pullSources(ctx, c, n); err != nil {
+				return err
 			}
 			return open(ctx, n, o)
 		}),
@@ -105,6 +107,7 @@ func debugOrder(c *cli.Context, n *node) (agent.Order, error) {
 		Target:        c.String("target"),
 		NoTarget:      c.IsSet("target") && c.String("target") == "",
 		DryRun:        c.Bool("dry-run"),
+		SpecOnly:      c.String("output") == "spec",
 		Unattended:    !c.Bool("attach"),
 		AllowMismatch: c.Bool("allow-namespace-mismatch"),
 		Profiled:      base == nil || c.IsSet("profile"),
@@ -154,6 +157,10 @@ func checkDebug(c *cli.Context, positionals, command []string, dashed bool) erro
 		return usageErrorf("-i passes standard input to the container; give -f and --custom a file")
 	case output != "json" && output != "yaml" && output != "spec":
 		return usageErrorf("--output %q: want json, yaml or spec", output)
+	case !c.Bool("attach") && c.IsSet("storage-limit"):
+		return usageErrorf("--storage-limit is watched by the session, which --attach=false does not wait for")
+	case c.Bool("dry-run") && c.Bool("creds-stdin"):
+		return usageErrorf("--dry-run pulls nothing; leave out --creds-stdin")
 	case c.IsSet("output") && !c.Bool("dry-run"):
 		return usageErrorf("--output is the format of --dry-run")
 	}
@@ -206,6 +213,11 @@ func dryRun(ctx context.Context, n *node, o agent.Order, format string) error {
 		return err
 	}
 	if format == "spec" {
+		options := o.Options()
+		delete(options, "as-target") // for that there are words
+		if beyond := slices.Sorted(maps.Keys(options)); len(beyond) > 0 {
+			n.notice("Not in the spec, since the API has no words for it: " + strings.Join(beyond, ", ") + ".")
+		}
 		text, err := ephemeral.Encode(&p.Spec)
 		if err != nil {
 			return err

@@ -113,6 +113,11 @@ func (n *node) nodeFacts(ctx context.Context, paths kubelet.Paths, f *runtime.Fa
 	if out.Allocatable, err = s.Allocatable(capacity(out.Memory)); err != nil {
 		n.verbose("what the node has for pods is not known: %v", err)
 	}
+	out.SingleProcessOOMKill = s.SingleProcessOOMKill.Value
+	out.MemoryThrottling = s.MemoryThrottlingFactor.Value
+	if on, set := s.FeatureGates.Value["MemoryQoS"]; set {
+		out.NoMemoryQoS = !on
+	}
 	if s.SeccompDefault.Known() {
 		out.SeccompDefault = &s.SeccompDefault.Value
 	}

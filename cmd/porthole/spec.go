@@ -142,7 +142,10 @@ func setStreams(c *cli.Context, n *node, spec *corev1.EphemeralContainer) {
 		spec.TTY = false
 	}
 	// A pipe's end must reach the command; kubectl leaves it waiting.
-	spec.StdinOnce = spec.Stdin && !spec.TTY
+	// What is printed for the API stays as kubectl has it.
+	if spec.Stdin && !spec.TTY && c.String("output") != "spec" {
+		spec.StdinOnce = true
+	}
 }
 
 // setSecurity applies the profile, then the custom one, then --user. A spec from
@@ -173,6 +176,9 @@ func setSecurity(c *cli.Context, n *node, spec *corev1.EphemeralContainer, fromF
 		if err := ephemeral.ApplyCustom(spec, doc); err != nil {
 			return fmt.Errorf("--custom %s: %w", path, err)
 		}
+	}
+	if asTarget && spec.SecurityContext != nil {
+		return usageErrorf("--as-target takes the target's own security context, and the file or the custom profile says another")
 	}
 	return setUser(c.String("user"), spec)
 }

@@ -117,9 +117,10 @@ func newEngine(n *node) (*agent.Engine, error) {
 		return nil, err
 	}
 	e := &agent.Engine{
-		Rung:   rung{n.client},
-		Store:  n.client,
-		Notice: n.notice,
+		Rung:     rung{n.client},
+		Endpoint: n.client.Endpoint(),
+		Store:    n.client,
+		Notice:   n.notice,
 		Host: agent.Host{
 			Pin:         pin,
 			Keeper:      self.String(),

@@ -82,6 +82,10 @@ func TestBadImageAndSpec(t *testing.T) {
 		with := func(rest ...string) result { return e.run(append([]string{"debug", p.Name}, rest...)...) }
 		image := "--image=" + testenv.ImageBusybox
 		e.refused(with("--image=localhost/absent:1", "--image-pull-policy=Never"), "absent", "localhost/absent:1", "is not present with pull policy of Never", "ErrImageNeverPull")
+		e.refused(with("--image=localhost/absent:1", "--dry-run"), "absent, dry", "localhost/absent:1", "would be pulled")
+		if r := with("--image=localhost/absent:1", "-q", "--dry-run", "-o", "spec"); r.code != 0 || !strings.Contains(r.stdout, "image: localhost/absent:1\n") {
+			e.Errorf("a spec needs no image: %s", r)
+		}
 		e.refused(with("--image=127.0.0.1:1/absent:1"), "no registry", "127.0.0.1:1/absent:1")
 		for _, bad := range []string{"Upper/Case", "a b", "a:b:c", "@sha256:1", "x@sha256:12", "-x", "\x1b[31mred", "../x"} {
 			e.refused(with("--image="+bad), "image "+bad, "image")
