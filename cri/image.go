@@ -101,7 +101,7 @@ func (c *Client) pullOnce(ctx context.Context, o runtime.ImageOrder, credential 
 	}
 	if credential != nil {
 		request.Auth = &runtimeapi.AuthConfig{
-			Username: credential.Username, Password: credential.Password, ServerAddress: credential.ServerAddress,
+			Username: credential.Username, Password: credential.Password,
 			IdentityToken: credential.IdentityToken, RegistryToken: credential.RegistryToken,
 		}
 	}

@@ -36,8 +36,8 @@ type ImageOrder struct {
 
 // Credential opens a registry. It never shows its secrets when printed.
 type Credential struct {
-	Username, Password, ServerAddress string
-	IdentityToken, RegistryToken      string
+	Username, Password           string
+	IdentityToken, RegistryToken string
 	// Source says for people where it comes from.
 	Source string
 }

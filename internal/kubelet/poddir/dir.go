@@ -1,6 +1,6 @@
 // Package poddir reads what kubelet keeps on disk for one pod, in
 // ROOT/pods/UID: the volumes that it has prepared, the configMaps and secrets
-// in them, files with environment variables, and the pod's user IDs.
+// in them, and files with environment variables.
 //
 // Its one idea is *what did kubelet prepare for this pod*, as the volume
 // plugins of kubelet 1.37 do it. The volumes' contents are the pod's, so they

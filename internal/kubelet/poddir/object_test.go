@@ -229,22 +229,3 @@ func TestEnvValue(t *testing.T) {
 		})
 	}
 }
-
-func TestUserNamespace(t *testing.T) {
-	const text = `{"uidMappings":[{"hostId":65536,"containerId":0,"length":65536}],"gidMappings":[{"hostId":131072,"containerId":0,"length":65536}]}`
-	got, err := pod(t, map[string]string{"userns": text}).UserNamespace()
-	if err != nil || got.UIDs[0] != (IDMap{65536, 0, 65536}) || got.GIDs[0] != (IDMap{131072, 0, 65536}) {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	for name, tc := range map[string]struct {
-		text  string
-		class error
-	}{"no JSON": {"x", errdefs.ErrDataLoss}, "nothing": {"{}", errdefs.ErrDataLoss}, "a link": {"-> /etc/passwd", errdefs.ErrFailedPrecondition}} {
-		if _, err := pod(t, map[string]string{"userns": tc.text}).UserNamespace(); !errors.Is(err, tc.class) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := pod(t, nil).UserNamespace(); !errdefs.IsNotFound(err) {
-		t.Errorf("none: %v", err)
-	}
-}
