@@ -79,7 +79,9 @@ var (
 	notExecutable = regexp.MustCompile("exec: \"[^\"]*\": (permission denied|is a directory)|exec /[^:]*: (exec format error|permission denied)|the path `[^`]*` (isn't|exists but is not) (an )?executable|open executable: Permission denied")
 	// runc, when the command is there but its interpreter or the loader is not.
 	noInterpreter = regexp.MustCompile(`exec /[^:]*: no such file or directory`)
-	noWorkdir     = regexp.MustCompile(`chdir to cwd \("([^"]*)"\)[^:]*: ([^:"]*)`)
+	// containerd and CRI-O of a user by name.
+	noUser    = regexp.MustCompile(`no users found|no matching entries in passwd file|unable to find user`)
+	noWorkdir = regexp.MustCompile(`chdir to cwd \("([^"]*)"\)[^:]*: ([^:"]*)`)
 )
 
 // classifyLaunch recognises a command that is not there or cannot be executed

@@ -76,7 +76,11 @@ func (k *Container) createAndStart(ctx context.Context, request *runtimeapi.Crea
 	}
 	k.id = result.ID
 	if err := result.err(); err != nil {
-		return fmt.Errorf("%s container %q in pod %s: %w", result.Step, name, k.plan.Pod.FullName(), classifyLaunch(err, command))
+		err = classifyLaunch(err, command)
+		if user := k.plan.Security.RunAsUsername; user != "" && noUser.MatchString(err.Error()) {
+			err = fmt.Errorf("the image knows no user %q; give --user a number, or a name that its /etc/passwd has: %w", user, errdefs.ErrFailedPrecondition)
+		}
+		return fmt.Errorf("%s container %q in pod %s: %w", result.Step, name, k.plan.Pod.FullName(), err)
 	}
 	return ctx.Err()
 }
