@@ -130,6 +130,27 @@ func TestAsTarget(t *testing.T) {
 	})
 }
 
+// TestAsTargetOfAnOpenOne: nor is it safer than the target.
+func TestAsTargetOfAnOpenOne(t *testing.T) {
+	each(t, func(e *env) {
+		open := testenv.ContainerSpec{Name: "app", Edit: func(c *runtimeapi.ContainerConfig) {
+			c.GetLinux().GetSecurityContext().Capabilities = &runtimeapi.Capability{AddCapabilities: []string{"SYS_TIME"}, DropCapabilities: []string{"CHOWN"}}
+		}}
+		for _, spec := range []testenv.PodSpec{{Name: "open", Containers: []testenv.ContainerSpec{open}}, {Name: "privileged", Privileged: true}} {
+			p := e.pod(spec)
+			c, release := e.held(debug(p, "-i", "--as-target", "--", "cat")...)
+			pid, target := e.opened().pid, p.Containers["app"].PID
+			for _, key := range []string{"Uid", "Gid", "CapBnd", "CapEff", "NoNewPrivs", "Seccomp"} {
+				if got, want := e.statusOf(pid, key), e.statusOf(target, key); got != want {
+					e.Errorf("%s: %s: %q, the target's is %q", p.Name, key, got, want)
+				}
+			}
+			release()
+			c.ended(0)
+		}
+	})
+}
+
 // TestStorageLimit: who writes more than allowed is ended.
 func TestStorageLimit(t *testing.T) {
 	each(t, func(e *env) {

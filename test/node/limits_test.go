@@ -118,6 +118,11 @@ func TestSharedMountsAreTheTargets(t *testing.T) {
 		}
 		app := testenv.ContainerSpec{Name: "app", Mounts: []testenv.Mount{
 			{Volume: "data", Path: "/deep/down/data"}, {HostPath: filepath.Join(host, "of-the-host"), Path: "/etc/one-file", ReadOnly: true},
+		}, Edit: func(c *runtimeapi.ContainerConfig) {
+			// Its own termination log, where nobody else's is.
+			c.Mounts = append(c.Mounts, &runtimeapi.Mount{
+				HostPath: c.Mounts[len(c.Mounts)-1].GetHostPath(), ContainerPath: "/last/words", UidMappings: c.Mounts[0].GetUidMappings(), GidMappings: c.Mounts[0].GetGidMappings(),
+			})
 		}}
 		for _, users := range []bool{false, true} {
 			if users && e.node.Version() == testenv.V16 {
@@ -125,8 +130,8 @@ func TestSharedMountsAreTheTargets(t *testing.T) {
 			}
 			p := e.pod(testenv.PodSpec{Name: fmt.Sprintf("mounts-%t", users), UserNS: users, Containers: []testenv.ContainerSpec{app}})
 			script := "cat /etc/one-file; echo x 2>/dev/null >> /etc/one-file || echo ro; echo mine > /deep/down/data/f; ls -ln /deep/down/data/f | awk '{print $$3, $$4}'; " +
-				"echo bye > /dev/termination-log; grep -c Kubernetes /etc/hosts"
-			if r := e.run(debug(p, "--share-volumes", "--", "sh", "-c", script)...); r.code != 0 || r.stdout != "host\nro\n0 0\n1\n" {
+				"echo bye > /dev/termination-log; grep -c Kubernetes /etc/hosts; test -e /last/words || echo own"
+			if r := e.run(debug(p, "--share-volumes", "--", "sh", "-c", script)...); r.code != 0 || r.stdout != "host\nro\n0 0\n1\nown\n" {
 				e.Errorf("users %t: %s", users, r)
 			}
 			// The volume itself has it; the target's termination log has nothing of it.

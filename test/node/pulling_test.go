@@ -162,10 +162,12 @@ func TestWrongCredentials(t *testing.T) {
 		}
 		p.refused(p.debug("--pull-secret-file="+e.file("secret.json", wrong), "--", "true").start().wait(), "no configuration", "secret.json", "not a Docker configuration")
 		p.refused(p.debug("--pull-secret-file="+filepath.Join(e.TempDir(), "none"), "--", "true").start().wait(), "no file", "no such file")
-		// What the user gave first is wrong; the second is not. A flag says who it is, a file of one's own is the last.
-		r = p.debug("--pull-secret-file="+bad, "--creds-stdin", "--", "echo", "in").reading(strings.NewReader(testenv.RegistryUser + ":" + testenv.RegistryPassword + "\n")).start().wait()
+		// Each is tried until one is right, those of the flags before the user's own.
+		home := filepath.Dir(filepath.Dir(p.dockerConfig(filepath.Join(e.TempDir(), ".docker", "config.json"), testenv.RegistryPassword)))
+		r = p.debug("--pull-secret-file="+bad, "--creds-stdin", "--", "echo", "in").with("HOME=" + home).
+			reading(strings.NewReader(testenv.RegistryUser + ":" + testenv.RegistryPassword + "\n")).start().wait()
 		if r.code != 0 || r.stdout != "in\n" || !strings.Contains(r.stderr, "was pulled with a credential (the given USER:PASSWORD)") {
-			e.Errorf("the second of two: %s", r)
+			e.Errorf("the second of three: %s", r)
 		}
 		// It is here now, and needs none.
 		if r := p.debug("-q", "--", "echo", "here").start().wait(); r.code != 0 || r.stdout != "here\n" || r.stderr != "" {

@@ -115,7 +115,7 @@ func TestSpecRoundTrip(t *testing.T) {
 		custom := e.file("custom.json", `{"env":[{"name":"X","value":"1"}],"securityContext":{"capabilities":{"drop":["NET_RAW"]},"runAsUser":5}}`)
 		flags := debug(p, "-q", "-c", "same", "--profile=netadmin", "--custom="+custom, "--env=Y=$(X)", "--dry-run")
 		spec := e.run(append(flags, "-o", "spec", "--", "sh", "-c", "echo $X")...)
-		if spec.code != 0 || !strings.Contains(spec.stdout, "- NET_ADMIN\n") || !strings.Contains(spec.stdout, "- NET_RAW\n") {
+		if spec.code != 0 || !strings.Contains(spec.stdout, "- NET_ADMIN\n") || !strings.Contains(spec.stdout, "drop:\n    - NET_RAW\n") || !strings.Contains(spec.stdout, "runAsUser: 5\n") {
 			e.Fatalf("%s", spec)
 		}
 		direct := e.run(append(flags, "--", "sh", "-c", "echo $X")...)
