@@ -116,10 +116,9 @@ func (f *Facts) seccompDefault() (profile SecurityProfile, known bool) {
 		}
 		return SecurityProfile{Type: string(corev1.SeccompProfileTypeUnconfined)}, true
 	}
-	if t := f.sibling(); t != nil && t.SecurityKnown && t.Security.Seccomp.Type != "" {
-		if c := f.container(t.Name); c != nil && (c.SecurityContext == nil || c.SecurityContext.SeccompProfile == nil) {
-			return t.Security.Seccomp, true
-		}
+	if t, c := f.siblingSpec(); t != nil && t.SecurityKnown && t.Security.Seccomp.Type != "" &&
+		(c.SecurityContext == nil || c.SecurityContext.SeccompProfile == nil) {
+		return t.Security.Seccomp, true
 	}
 	return SecurityProfile{Type: string(corev1.SeccompProfileTypeRuntimeDefault)}, false
 }
